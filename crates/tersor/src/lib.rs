@@ -1,0 +1,3 @@
+//! Checkpoints to small files and back.
+
+pub mod checkpoint;
