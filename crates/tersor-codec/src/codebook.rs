@@ -44,11 +44,19 @@ impl Codebook {
     /// The levels, by symbol.
     pub fn levels(&self) -> Vec<f32> {
         match self {
-            Self::Grid { step, first, n_levels } => (0..*n_levels as i32).map(|s| step * (first + s) as f32).collect(),
+            Self::Grid {
+                step,
+                first,
+                n_levels,
+            } => (0..*n_levels as i32).map(|s| step * (first + s) as f32).collect(),
             Self::Table(levels) => levels.clone(),
-            Self::Mantissa { mantissa_bits, first, n_levels } => {
-                (0..*n_levels).map(|s| f32::from_bits((first + s) << (23 - mantissa_bits))).collect()
-            }
+            Self::Mantissa {
+                mantissa_bits,
+                first,
+                n_levels,
+            } => (0..*n_levels)
+                .map(|s| f32::from_bits((first + s) << (23 - mantissa_bits)))
+                .collect(),
         }
     }
 
@@ -57,9 +65,16 @@ impl Codebook {
         match self {
             Self::Grid { first, n_levels, .. } => {
                 let symbol = u32::try_from(first.checked_neg()?).ok()?;
-                if symbol < *n_levels { u16::try_from(symbol).ok() } else { None }
+                if symbol < *n_levels {
+                    u16::try_from(symbol).ok()
+                } else {
+                    None
+                }
             }
-            Self::Table(levels) => levels.iter().position(|&l| l == 0.0).and_then(|s| u16::try_from(s).ok()),
+            Self::Table(levels) => levels
+                .iter()
+                .position(|&l| l == 0.0)
+                .and_then(|s| u16::try_from(s).ok()),
             Self::Mantissa { first, .. } => (*first == 0).then_some(0),
         }
     }
@@ -68,27 +83,47 @@ impl Codebook {
     pub fn check(&self) -> Result<()> {
         let n = self.n_levels();
         if n == 0 || n > MAX_LEVELS {
-            return Err(Error::invalid(format!("a codebook of {n} levels; it must have 1 to {MAX_LEVELS}")));
+            return Err(Error::invalid(format!(
+                "a codebook of {n} levels; it must have 1 to {MAX_LEVELS}"
+            )));
         }
         match self {
-            Self::Grid { step, first, n_levels } => {
-                let largest = first.unsigned_abs().max((i64::from(*first) + i64::from(*n_levels) - 1).unsigned_abs() as u32);
+            Self::Grid {
+                step,
+                first,
+                n_levels,
+            } => {
+                let largest = first
+                    .unsigned_abs()
+                    .max((i64::from(*first) + i64::from(*n_levels) - 1).unsigned_abs() as u32);
                 if largest > 1 << 24 {
-                    return Err(Error::invalid(format!("a grid that reaches {largest} steps; at most 2^24 are exact")));
+                    return Err(Error::invalid(format!(
+                        "a grid that reaches {largest} steps; at most 2^24 are exact"
+                    )));
                 }
                 if !(step.is_finite() && *step > 0.0 && (step * largest as f32).is_finite()) {
-                    return Err(Error::invalid(format!("a grid of step {step}, with {largest} steps beyond f32's range")));
+                    return Err(Error::invalid(format!(
+                        "a grid of step {step}, with {largest} steps beyond f32's range"
+                    )));
                 }
             }
             Self::Table(levels) => {
                 if let Some(level) = levels.iter().find(|l| !l.is_finite()) {
-                    return Err(Error::invalid(format!("a level of {level}; levels must be finite")));
+                    return Err(Error::invalid(format!(
+                        "a level of {level}; levels must be finite"
+                    )));
                 }
             }
-            Self::Mantissa { mantissa_bits, first, n_levels } => {
+            Self::Mantissa {
+                mantissa_bits,
+                first,
+                n_levels,
+            } => {
                 let end = u64::from(*first) + u64::from(*n_levels);
                 if *mantissa_bits > 23 || end > 0xff << mantissa_bits {
-                    return Err(Error::invalid(format!("{mantissa_bits} mantissa bits up to number {end}: not finite f32")));
+                    return Err(Error::invalid(format!(
+                        "{mantissa_bits} mantissa bits up to number {end}: not finite f32"
+                    )));
                 }
             }
         }
@@ -110,10 +145,16 @@ impl Scales {
     pub(crate) fn check(&self, shape: &[u64]) -> Result<()> {
         let extent = shape.get(self.axis as usize).copied();
         if extent != Some(self.values.len() as u64) {
-            return Err(Error::invalid(format!("{} scales on axis {} of shape {shape:?}", self.values.len(), self.axis)));
+            return Err(Error::invalid(format!(
+                "{} scales on axis {} of shape {shape:?}",
+                self.values.len(),
+                self.axis
+            )));
         }
         if let Some(bad) = self.values.iter().find(|v| !(v.is_finite() && **v > 0.0)) {
-            return Err(Error::invalid(format!("a scale of {bad}; scales must be positive and finite")));
+            return Err(Error::invalid(format!(
+                "a scale of {bad}; scales must be positive and finite"
+            )));
         }
         Ok(())
     }
@@ -154,7 +195,13 @@ impl<'a> Dequantizer<'a> {
             table.iter_mut().zip(&encoded).for_each(|(t, &e)| *t = e as u32);
             table
         });
-        Ok(Self { levels, encoded, encoded_f32, dtype, scales })
+        Ok(Self {
+            levels,
+            encoded,
+            encoded_f32,
+            dtype,
+            scales,
+        })
     }
 
     /// Bytes of one element.
@@ -177,7 +224,9 @@ impl<'a> Dequantizer<'a> {
                 Some((scales, inner)) => {
                     let index = ((first + i as u64) / inner.max(1)) % scales.len().max(1) as u64;
                     let scale = scales.get(index as usize).copied().unwrap_or(1.0);
-                    self.levels.get(usize::from(symbol)).and_then(|&level| encode_f32(scale * level, self.dtype))
+                    self.levels
+                        .get(usize::from(symbol))
+                        .and_then(|&level| encode_f32(scale * level, self.dtype))
                 }
             };
             for (to, from) in out.iter_mut().zip(bits.unwrap_or(0).to_le_bytes()) {
@@ -193,11 +242,19 @@ mod tests {
 
     #[test]
     fn levels_follow_their_formulas() {
-        let grid = Codebook::Grid { step: 0.1, first: -2, n_levels: 4 };
+        let grid = Codebook::Grid {
+            step: 0.1,
+            first: -2,
+            n_levels: 4,
+        };
         assert_eq!(grid.levels(), [0.1f32 * -2.0, -0.1, 0.0, 0.1]);
         assert_eq!(grid.zero_symbol(), Some(2));
         // 1.0 is 0x3f800000: with 2 mantissa bits 0x3f800000 >> 21 = 508, and the next numbers are 1.25, 1.5, 1.75, 2.
-        let mantissa = Codebook::Mantissa { mantissa_bits: 2, first: 508, n_levels: 5 };
+        let mantissa = Codebook::Mantissa {
+            mantissa_bits: 2,
+            first: 508,
+            n_levels: 5,
+        };
         assert_eq!(mantissa.levels(), [1.0, 1.25, 1.5, 1.75, 2.0]);
         assert_eq!(mantissa.zero_symbol(), None);
     }
@@ -205,22 +262,62 @@ mod tests {
     #[test]
     fn a_scale_belongs_to_an_index_of_its_axis() {
         let codebook = Codebook::Table(vec![1.0, 2.0]);
-        let scales = Scales { axis: 1, values: vec![10.0, 100.0, 1000.0] };
+        let scales = Scales {
+            axis: 1,
+            values: vec![10.0, 100.0, 1000.0],
+        };
         let dequantizer = Dequantizer::new(&codebook, Some(&scales), Dtype::F64, &[2, 3, 2]).unwrap();
         let mut out = vec![0; 7 * 8];
         dequantizer.write(5, &[0, 0, 1, 0, 0, 0, 0], &mut out); // elements 5.. of 12: indices 2, 0, 0, 1, 1, 2, 2
-        let values: Vec<f64> = out.as_chunks::<8>().0.iter().map(|b| f64::from_le_bytes(*b)).collect();
+        let values: Vec<f64> = out
+            .as_chunks::<8>()
+            .0
+            .iter()
+            .map(|b| f64::from_le_bytes(*b))
+            .collect();
         assert_eq!(values, [1000.0, 10.0, 20.0, 100.0, 100.0, 1000.0, 1000.0]);
     }
 
     #[test]
     fn codebooks_that_no_decoder_could_reproduce_are_refused() {
         let n_levels = 3;
-        assert!(Codebook::Grid { step: 0.0, first: 0, n_levels }.check().is_err());
-        assert!(Codebook::Grid { step: 1e38, first: 9, n_levels }.check().is_err());
-        assert!(Codebook::Grid { step: 1.0, first: i32::MIN, n_levels }.check().is_err());
+        assert!(
+            Codebook::Grid {
+                step: 0.0,
+                first: 0,
+                n_levels
+            }
+            .check()
+            .is_err()
+        );
+        assert!(
+            Codebook::Grid {
+                step: 1e38,
+                first: 9,
+                n_levels
+            }
+            .check()
+            .is_err()
+        );
+        assert!(
+            Codebook::Grid {
+                step: 1.0,
+                first: i32::MIN,
+                n_levels
+            }
+            .check()
+            .is_err()
+        );
         assert!(Codebook::Table(vec![]).check().is_err());
         assert!(Codebook::Table(vec![f32::NAN]).check().is_err());
-        assert!(Codebook::Mantissa { mantissa_bits: 2, first: 1019, n_levels }.check().is_err()); // 1020 is infinity
+        assert!(
+            Codebook::Mantissa {
+                mantissa_bits: 2,
+                first: 1019,
+                n_levels
+            }
+            .check()
+            .is_err()
+        ); // 1020 is infinity
     }
 }

@@ -26,7 +26,10 @@ impl Coder {
     /// The coder with this number in a file.
     pub fn from_code(code: u64) -> Result<Self> {
         let known = [Self::Fixed, Self::Huffman, Self::Ans, Self::Deflate];
-        known.into_iter().find(|&c| c as u64 == code).ok_or(Error::UnknownCoder { code })
+        known
+            .into_iter()
+            .find(|&c| c as u64 == code)
+            .ok_or(Error::UnknownCoder { code })
     }
 
     /// The name used on the command line and in reports.

@@ -95,7 +95,10 @@ struct FloatModel {
 
 impl FloatModel {
     fn new() -> Self {
-        Self { short: Bit::default(), bytes: [TreeModel::new(8), TreeModel::new(8)] }
+        Self {
+            short: Bit::default(),
+            bytes: [TreeModel::new(8), TreeModel::new(8)],
+        }
     }
 
     fn code(&mut self, coder: &mut impl BitCoder, value: f32) -> Result<f32> {
@@ -103,7 +106,11 @@ impl FloatModel {
         let short = coder.bit(&mut self.short, c == 0 && d == 0)?;
         let [high, low] = &mut self.bytes;
         let upper = high.code(coder, u32::from(a))? << 8 | low.code(coder, u32::from(b))?;
-        let lower = if short { 0 } else { coder.direct(16, u32::from(c) << 8 | u32::from(d))? };
+        let lower = if short {
+            0
+        } else {
+            coder.direct(16, u32::from(c) << 8 | u32::from(d))?
+        };
         Ok(f32::from_bits(upper << 16 | lower))
     }
 }
@@ -211,13 +218,19 @@ impl Directory {
         let n_shards = fields.count.code(coder, given.shards.len() as u64)?;
         for i in 0..n_shards {
             fields.spend(size_of::<Shard>() as u64)?;
-            directory.shards.push(code_shard(coder, &mut fields, given.shards.get(i as usize))?);
+            directory
+                .shards
+                .push(code_shard(coder, &mut fields, given.shards.get(i as usize))?);
         }
         let n_entries = fields.count.code(coder, given.entries.len() as u64)?;
         let n_blobs = fields.count.code(coder, given.blobs.len() as u64)?;
         let n_items = n_entries.saturating_add(n_blobs);
         if n_items > limits.max_tensors {
-            return Err(Error::LimitExceeded { what: "the number of tensors", needed: n_items, limit: limits.max_tensors });
+            return Err(Error::LimitExceeded {
+                what: "the number of tensors",
+                needed: n_items,
+                limit: limits.max_tensors,
+            });
         }
         let mut decoded_bytes = 0u64;
         let mut names = HashSet::new();
@@ -225,10 +238,14 @@ impl Directory {
             fields.spend(2 * size_of::<Entry>() as u64)?;
             let entry = code_entry(coder, &mut fields, &mut directory, given, i as usize)?;
             if !names.insert(entry.info.name.clone()) {
-                return Err(Error::corrupt("directory", format!("the name {:?} twice", entry.info.name)));
+                return Err(Error::corrupt(
+                    "directory",
+                    format!("the name {:?} twice", entry.info.name),
+                ));
             }
             let n_bytes = entry.info.size_bytes();
-            let n_bytes = n_bytes.ok_or_else(|| Error::corrupt("directory", format!("a shape of {:?}", entry.info.shape)))?;
+            let n_bytes = n_bytes
+                .ok_or_else(|| Error::corrupt("directory", format!("a shape of {:?}", entry.info.shape)))?;
             decoded_bytes = decoded_bytes.saturating_add(n_bytes);
             directory.entries.push(entry);
         }
@@ -241,7 +258,11 @@ impl Directory {
         }
         if decoded_bytes > limits.max_decoded_bytes {
             let limit = limits.max_decoded_bytes;
-            return Err(Error::LimitExceeded { what: "the size of the decoded tensors in bytes", needed: decoded_bytes, limit });
+            return Err(Error::LimitExceeded {
+                what: "the size of the decoded tensors in bytes",
+                needed: decoded_bytes,
+                limit,
+            });
         }
         code_groups(coder, &mut fields, &mut directory, given)?;
         Ok(directory)
@@ -249,7 +270,11 @@ impl Directory {
 
     /// Elements of each item that groups hold, in order: index of the item and number of elements.
     pub fn items(&self) -> impl Iterator<Item = (usize, u64)> + '_ {
-        let tensors = self.entries.iter().enumerate().filter(|(_, e)| !matches!(e.storage, Storage::Alias(_)));
+        let tensors = self
+            .entries
+            .iter()
+            .enumerate()
+            .filter(|(_, e)| !matches!(e.storage, Storage::Alias(_)));
         let blobs = self.blobs.iter().enumerate();
         tensors
             .map(|(i, e)| (i, e.info.n_elements().unwrap_or(0)))
@@ -263,13 +288,19 @@ impl Directory {
 
     /// Bytes that a group decodes to.
     pub fn decoded_bytes(&self, group: &GroupEntry) -> u64 {
-        group.segments.iter().map(|s| s.len * self.item_bytes(s.item) as u64).sum()
+        group
+            .segments
+            .iter()
+            .map(|s| s.len * self.item_bytes(s.item) as u64)
+            .sum()
     }
 }
 
 fn code_shard(coder: &mut impl BitCoder, fields: &mut Fields, given: Option<&Shard>) -> Result<Shard> {
     let file_name = fields.string(coder, given.map_or("", |s| &s.file_name))?;
-    let n = fields.count.code(coder, given.map_or(0, |s| s.metadata.len() as u64))?;
+    let n = fields
+        .count
+        .code(coder, given.map_or(0, |s| s.metadata.len() as u64))?;
     let mut metadata = Vec::new();
     for i in 0..n {
         let pair = given.and_then(|s| s.metadata.get(i as usize));
@@ -291,16 +322,28 @@ fn code_entry(
     let before = directory.entries.last().map(|e| &e.info);
     let name = fields.string(coder, info.map_or("", |i| &i.name))?;
     let dtype = fields.dtype.code(coder, info.map_or(0, |i| i.dtype as u32))?;
-    let dtype = Dtype::from_code(u64::from(dtype))
-        .ok_or_else(|| Error::corrupt("directory", format!("tensor {name:?} of the unknown element type {dtype}")))?;
-    let n_axes = fields.n_axes.code(coder, info.map_or(0, |i| i.shape.len() as u64))?;
+    let dtype = Dtype::from_code(u64::from(dtype)).ok_or_else(|| {
+        Error::corrupt(
+            "directory",
+            format!("tensor {name:?} of the unknown element type {dtype}"),
+        )
+    })?;
+    let n_axes = fields
+        .n_axes
+        .code(coder, info.map_or(0, |i| i.shape.len() as u64))?;
     if n_axes > MAX_AXES {
-        return Err(Error::corrupt("directory", format!("tensor {name:?} of {n_axes} axes; at most {MAX_AXES} are allowed")));
+        return Err(Error::corrupt(
+            "directory",
+            format!("tensor {name:?} of {n_axes} axes; at most {MAX_AXES} are allowed"),
+        ));
     }
     let mut shape = Vec::new();
     for axis in 0..n_axes as usize {
         let extent = info.and_then(|i| i.shape.get(axis)).copied().unwrap_or(0);
-        let same = before.filter(|b| b.shape.len() as u64 == n_axes).and_then(|b| b.shape.get(axis)).copied();
+        let same = before
+            .filter(|b| b.shape.len() as u64 == n_axes)
+            .and_then(|b| b.shape.get(axis))
+            .copied();
         match same {
             Some(same) if coder.bit(&mut fields.same_extent, extent == same)? => shape.push(same),
             _ => shape.push(fields.extent.code(coder, extent)?),
@@ -309,28 +352,55 @@ fn code_entry(
     fields.spend(8 * n_axes)?;
     let shard = fields.shard.code(coder, info.map_or(0, |i| u64::from(i.shard)))?;
     if shard >= directory.shards.len() as u64 {
-        return Err(Error::corrupt("directory", format!("tensor {name:?} in shard {shard} of {}", directory.shards.len())));
+        return Err(Error::corrupt(
+            "directory",
+            format!("tensor {name:?} in shard {shard} of {}", directory.shards.len()),
+        ));
     }
     let kind = match entry.map(|e| &e.storage) {
         Some(Storage::Quantized { .. }) => STORAGE_QUANTIZED,
         Some(Storage::Raw) | None => STORAGE_RAW,
         Some(Storage::Alias(_)) => STORAGE_ALIAS,
     };
-    let info = TensorInfo { name, dtype, shape, shard: shard as u32 };
+    let info = TensorInfo {
+        name,
+        dtype,
+        shape,
+        shard: shard as u32,
+    };
     let storage = match fields.storage.code(coder, kind)? {
-        STORAGE_QUANTIZED => code_quantized(coder, fields, directory, given, &info, entry.map(|e| &e.storage))?,
+        STORAGE_QUANTIZED => {
+            code_quantized(coder, fields, directory, given, &info, entry.map(|e| &e.storage))?
+        }
         STORAGE_RAW => Storage::Raw,
         STORAGE_ALIAS => {
-            let target = if let Some(Storage::Alias(target)) = entry.map(|e| &e.storage) { *target } else { 0 };
+            let target = if let Some(Storage::Alias(target)) = entry.map(|e| &e.storage) {
+                *target
+            } else {
+                0
+            };
             let target = fields.alias.code(coder, target as u64)?;
             let target = usize::try_from(target).unwrap_or(usize::MAX);
             match directory.entries.get(target) {
-                Some(t) if t.info.dtype == info.dtype && t.info.shape == info.shape && !matches!(t.storage, Storage::Alias(_)) => {}
-                _ => return Err(Error::corrupt("directory", format!("tensor {:?} an alias of tensor {target}", info.name))),
+                Some(t)
+                    if t.info.dtype == info.dtype
+                        && t.info.shape == info.shape
+                        && !matches!(t.storage, Storage::Alias(_)) => {}
+                _ => {
+                    return Err(Error::corrupt(
+                        "directory",
+                        format!("tensor {:?} an alias of tensor {target}", info.name),
+                    ));
+                }
             }
             Storage::Alias(target)
         }
-        other => return Err(Error::corrupt("directory", format!("tensor {:?} stored in way {other}", info.name))),
+        other => {
+            return Err(Error::corrupt(
+                "directory",
+                format!("tensor {:?} stored in way {other}", info.name),
+            ));
+        }
     };
     Ok(Entry { info, storage })
 }
@@ -348,14 +418,21 @@ fn code_quantized(
         _ => (0, None),
     };
     if !info.dtype.is_float() {
-        return Err(Error::corrupt("directory", format!("tensor {:?} of type {} quantized", info.name, info.dtype)));
+        return Err(Error::corrupt(
+            "directory",
+            format!("tensor {:?} of type {} quantized", info.name, info.dtype),
+        ));
     }
     // 0: a new codebook; n: the n-th from the end of those so far.
     let n_known = directory.codebooks.len();
-    let back = fields.codebook.code(coder, n_known.saturating_sub(index) as u64)?;
+    let back = fields
+        .codebook
+        .code(coder, n_known.saturating_sub(index) as u64)?;
     let codebook = if back == 0 {
         let codebook = code_codebook(coder, fields, given.codebooks.get(index))?;
-        codebook.check().map_err(|e| Error::corrupt("directory", e.to_string()))?;
+        codebook
+            .check()
+            .map_err(|e| Error::corrupt("directory", e.to_string()))?;
         directory.codebooks.push(codebook);
         n_known
     } else {
@@ -364,15 +441,27 @@ fn code_quantized(
     };
     let scales = if coder.bit(&mut fields.has_scales, scales.is_some())? {
         let axis = fields.axis.code(coder, scales.map_or(0, |s| u64::from(s.axis)))?;
-        let n = usize::try_from(axis).ok().and_then(|a| info.shape.get(a)).copied().unwrap_or(0);
+        let n = usize::try_from(axis)
+            .ok()
+            .and_then(|a| info.shape.get(a))
+            .copied()
+            .unwrap_or(0);
         let mut values = Vec::new();
         for i in 0..n {
             fields.spend(4)?;
-            let value = scales.and_then(|s| s.values.get(i as usize)).copied().unwrap_or(1.0);
+            let value = scales
+                .and_then(|s| s.values.get(i as usize))
+                .copied()
+                .unwrap_or(1.0);
             values.push(fields.float.code(coder, value)?);
         }
-        let scales = Scales { axis: axis.min(MAX_AXES) as u32, values };
-        scales.check(&info.shape).map_err(|e| Error::corrupt("directory", e.to_string()))?;
+        let scales = Scales {
+            axis: axis.min(MAX_AXES) as u32,
+            values,
+        };
+        scales
+            .check(&info.shape)
+            .map_err(|e| Error::corrupt("directory", e.to_string()))?;
         Some(scales)
     } else {
         None
@@ -380,7 +469,11 @@ fn code_quantized(
     Ok(Storage::Quantized { codebook, scales })
 }
 
-fn code_codebook(coder: &mut impl BitCoder, fields: &mut Fields, given: Option<&Codebook>) -> Result<Codebook> {
+fn code_codebook(
+    coder: &mut impl BitCoder,
+    fields: &mut Fields,
+    given: Option<&Codebook>,
+) -> Result<Codebook> {
     let kind = match given {
         Some(Codebook::Grid { .. }) | None => KIND_GRID,
         Some(Codebook::Table(_)) => KIND_TABLE,
@@ -388,28 +481,52 @@ fn code_codebook(coder: &mut impl BitCoder, fields: &mut Fields, given: Option<&
     };
     fields.spend(size_of::<Codebook>() as u64)?;
     let kind = fields.kind.code(coder, kind)?;
-    let n_levels = fields.n_levels.code(coder, given.map_or(0, |c| c.n_levels() as u64))?;
+    let n_levels = fields
+        .n_levels
+        .code(coder, given.map_or(0, |c| c.n_levels() as u64))?;
     if n_levels == 0 || n_levels > MAX_LEVELS as u64 {
-        return Err(Error::corrupt("directory", format!("a codebook of {n_levels} levels")));
+        return Err(Error::corrupt(
+            "directory",
+            format!("a codebook of {n_levels} levels"),
+        ));
     }
     let n_levels = n_levels as u32;
     match kind {
         KIND_GRID => {
-            let (step, first) = if let Some(Codebook::Grid { step, first, .. }) = given { (*step, *first) } else { (1.0, 0) };
+            let (step, first) = if let Some(Codebook::Grid { step, first, .. }) = given {
+                (*step, *first)
+            } else {
+                (1.0, 0)
+            };
             let step = fields.float.code(coder, step)?;
             let first = unzigzag(fields.first.code(coder, zigzag(first))?);
-            let first = first.ok_or_else(|| Error::corrupt("directory", "a grid that starts beyond 32 bits"))?;
-            Ok(Codebook::Grid { step, first, n_levels })
+            let first =
+                first.ok_or_else(|| Error::corrupt("directory", "a grid that starts beyond 32 bits"))?;
+            Ok(Codebook::Grid {
+                step,
+                first,
+                n_levels,
+            })
         }
         KIND_TABLE => {
-            let levels = if let Some(Codebook::Table(levels)) = given { levels.as_slice() } else { &[] };
+            let levels = if let Some(Codebook::Table(levels)) = given {
+                levels.as_slice()
+            } else {
+                &[]
+            };
             fields.spend(4 * u64::from(n_levels))?;
-            let half = coder.bit(&mut fields.half, levels.iter().all(|&l| f16::from_f32(l).to_f32().to_bits() == l.to_bits()))?;
+            let half = coder.bit(
+                &mut fields.half,
+                levels
+                    .iter()
+                    .all(|&l| f16::from_f32(l).to_f32().to_bits() == l.to_bits()),
+            )?;
             let mut table = Vec::new();
             for i in 0..n_levels as usize {
                 let level = levels.get(i).copied().unwrap_or(0.0);
                 table.push(if half {
-                    f16::from_bits(coder.direct(16, u32::from(f16::from_f32(level).to_bits()))? as u16).to_f32()
+                    f16::from_bits(coder.direct(16, u32::from(f16::from_f32(level).to_bits()))? as u16)
+                        .to_f32()
                 } else {
                     f32::from_bits(coder.direct(32, level.to_bits())?)
                 });
@@ -418,19 +535,31 @@ fn code_codebook(coder: &mut impl BitCoder, fields: &mut Fields, given: Option<&
         }
         KIND_MANTISSA => {
             let (bits, first) = match given {
-                Some(Codebook::Mantissa { mantissa_bits, first, .. }) => (*mantissa_bits, *first),
+                Some(Codebook::Mantissa {
+                    mantissa_bits, first, ..
+                }) => (*mantissa_bits, *first),
                 _ => (0, 0),
             };
             let mantissa_bits = fields.mantissa_bits.code(coder, u64::from(bits))?.min(24) as u32;
             let first = fields.first.code(coder, u64::from(first))?;
-            let first = u32::try_from(first).map_err(|_| Error::corrupt("directory", "a level beyond 32 bits"))?;
-            Ok(Codebook::Mantissa { mantissa_bits, first, n_levels })
+            let first =
+                u32::try_from(first).map_err(|_| Error::corrupt("directory", "a level beyond 32 bits"))?;
+            Ok(Codebook::Mantissa {
+                mantissa_bits,
+                first,
+                n_levels,
+            })
         }
         other => Err(Error::corrupt("directory", format!("a codebook of kind {other}"))),
     }
 }
 
-fn code_groups(coder: &mut impl BitCoder, fields: &mut Fields, directory: &mut Directory, given: &Directory) -> Result<()> {
+fn code_groups(
+    coder: &mut impl BitCoder,
+    fields: &mut Fields,
+    directory: &mut Directory,
+    given: &Directory,
+) -> Result<()> {
     let items: Vec<(usize, u64)> = directory.items().collect();
     fields.spend(16 * items.len() as u64)?;
     let mut items = items.into_iter().peekable();
@@ -444,19 +573,32 @@ fn code_groups(coder: &mut impl BitCoder, fields: &mut Fields, directory: &mut D
         let mut n_elements = 0u64;
         if start == 0 && coder.bit(&mut fields.whole, chunk.is_none())? {
             let count = group.map_or(1, |g| g.segments.len() as u64);
-            let count = fields.n_segments.code(coder, count.saturating_sub(1))?.saturating_add(1);
+            let count = fields
+                .n_segments
+                .code(coder, count.saturating_sub(1))?
+                .saturating_add(1);
             for _ in 0..count {
-                let (item, len) =
-                    items.next().ok_or_else(|| Error::corrupt("directory", format!("a group of {count} tensors, more than there are")))?;
+                let (item, len) = items.next().ok_or_else(|| {
+                    Error::corrupt(
+                        "directory",
+                        format!("a group of {count} tensors, more than there are"),
+                    )
+                })?;
                 fields.spend(size_of::<Segment>() as u64)?;
                 segments.push(Segment { item, start: 0, len });
                 n_elements = n_elements.saturating_add(len);
             }
         } else {
             let len = group.and_then(|g| g.segments.first()).map_or(1, |s| s.len);
-            let len = fields.n_segments.code(coder, len.saturating_sub(1))?.saturating_add(1);
+            let len = fields
+                .n_segments
+                .code(coder, len.saturating_sub(1))?
+                .saturating_add(1);
             if len > n - start {
-                return Err(Error::corrupt("directory", format!("a chunk of {len} of {} elements", n - start)));
+                return Err(Error::corrupt(
+                    "directory",
+                    format!("a chunk of {len} of {} elements", n - start),
+                ));
             }
             segments.push(Segment { item, start, len });
             n_elements = len;
@@ -467,12 +609,20 @@ fn code_groups(coder: &mut impl BitCoder, fields: &mut Fields, directory: &mut D
             }
         }
         if n_elements > MAX_GROUP_ELEMENTS {
-            return Err(Error::corrupt("directory", format!("a group of {n_elements} elements; at most 2^24 are allowed")));
+            return Err(Error::corrupt(
+                "directory",
+                format!("a group of {n_elements} elements; at most 2^24 are allowed"),
+            ));
         }
         let code = fields.coder.code(coder, group.map_or(0, |g| g.coder as u32))?;
         let size_bytes = fields.size_bytes.code(coder, group.map_or(0, |g| g.size_bytes))?;
         let crc = coder.direct(32, group.map_or(0, |g| g.crc))?;
-        directory.groups.push(GroupEntry { coder: Coder::from_code(u64::from(code))?, size_bytes, crc, segments });
+        directory.groups.push(GroupEntry {
+            coder: Coder::from_code(u64::from(code))?,
+            size_bytes,
+            crc,
+            segments,
+        });
     }
     Ok(())
 }

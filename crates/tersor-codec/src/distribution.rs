@@ -1,7 +1,7 @@
 //! Static distributions of symbols, how an encoder chooses them, and how they are written in a group's header.
 
-use crate::range::{Bit, BitCoder, TreeModel, UintModel};
 use crate::cost::CostCounter;
+use crate::range::{Bit, BitCoder, TreeModel, UintModel};
 use crate::{Error, Result, huffman};
 
 /// Largest alphabet of a run.
@@ -48,7 +48,13 @@ impl Distribution {
 
 /// Logarithm of the frequencies' sum with which a uniform distribution over `n` symbols is coded.
 pub(crate) fn uniform_scale_bits(n: u32) -> u32 {
-    if n.is_power_of_two() { n.ilog2().max(8) } else if n <= 1 << 10 { 14 } else { 16 }
+    if n.is_power_of_two() {
+        n.ilog2().max(8)
+    } else if n <= 1 << 10 {
+        14
+    } else {
+        16
+    }
 }
 
 /// Frequency and cumulative frequency of `symbol` under a uniform distribution: as even as integers allow.
@@ -75,16 +81,31 @@ pub(crate) fn normalize(counts: &[u64], scale_bits: u32) -> Option<Vec<u32>> {
     }
     let mut frequencies: Vec<u32> = counts
         .iter()
-        .map(|&c| if c == 0 { 0 } else { ((c as u128 * u128::from(target) + u128::from(total / 2)) / u128::from(total)).max(1) as u32 })
+        .map(|&c| {
+            if c == 0 {
+                0
+            } else {
+                ((c as u128 * u128::from(target) + u128::from(total / 2)) / u128::from(total)).max(1) as u32
+            }
+        })
         .collect();
     let mut sum: i64 = frequencies.iter().map(|&f| i64::from(f)).sum();
     // Bits gained by one unit more of frequency f for a count c: c log2((f + 1) / f).
-    let mut heap: std::collections::BinaryHeap<(u64, std::cmp::Reverse<usize>, u32)> = std::collections::BinaryHeap::new();
+    let mut heap: std::collections::BinaryHeap<(u64, std::cmp::Reverse<usize>, u32)> =
+        std::collections::BinaryHeap::new();
     let spend = sum < target as i64;
     let key = |c: u64, f: u32| {
-        let gain = if spend { c as f64 * (1.0 / f64::from(f)).ln_1p() } else { c as f64 * (1.0 / f64::from(f - 1)).ln_1p() };
+        let gain = if spend {
+            c as f64 * (1.0 / f64::from(f)).ln_1p()
+        } else {
+            c as f64 * (1.0 / f64::from(f - 1)).ln_1p()
+        };
         // Non-negative floats order as their bits.
-        if spend { gain.to_bits() } else { u64::MAX - gain.to_bits() }
+        if spend {
+            gain.to_bits()
+        } else {
+            u64::MAX - gain.to_bits()
+        }
     };
     for (i, (&c, &f)) in counts.iter().zip(&frequencies).enumerate() {
         if c > 0 && (spend || f > 1) {
@@ -158,7 +179,10 @@ impl DistributionCoder {
 
     /// Bits that an explicit distribution would take if it were coded next.
     pub(crate) fn cost_bits(&self, distribution: &Distribution) -> f64 {
-        let mut models = Self { seen: Vec::new(), ..Self::new(self.family) };
+        let mut models = Self {
+            seen: Vec::new(),
+            ..Self::new(self.family)
+        };
         models.frequency.clone_from(&self.frequency);
         models.length.clone_from(&self.length);
         models.absent.clone_from(&self.absent);
@@ -175,7 +199,12 @@ impl DistributionCoder {
     }
 
     /// Codes the distribution of a run over an alphabet of `n` symbols. When writing, `given` is what to write.
-    pub(crate) fn code(&mut self, coder: &mut impl BitCoder, n: usize, given: Option<&Distribution>) -> Result<Distribution> {
+    pub(crate) fn code(
+        &mut self,
+        coder: &mut impl BitCoder,
+        n: usize,
+        given: Option<&Distribution>,
+    ) -> Result<Distribution> {
         let reused = given.and_then(|d| self.seen.iter().rposition(|s| s == d));
         let kind = match given {
             None | Some(Distribution::Uniform { .. }) => KIND_UNIFORM,
@@ -186,36 +215,63 @@ impl DistributionCoder {
         match self.kind.code(coder, kind)? {
             KIND_UNIFORM => Ok(Distribution::Uniform { n: n as u32 }),
             KIND_CONSTANT => {
-                let symbol = if let Some(Distribution::Constant { symbol, .. }) = given { *symbol } else { 0 };
+                let symbol = if let Some(Distribution::Constant { symbol, .. }) = given {
+                    *symbol
+                } else {
+                    0
+                };
                 let symbol = self.constant.code(coder, u64::from(symbol))?;
                 if symbol >= n as u64 {
-                    return Err(Error::corrupt("group header", format!("symbol {symbol} in an alphabet of {n}")));
+                    return Err(Error::corrupt(
+                        "group header",
+                        format!("symbol {symbol} in an alphabet of {n}"),
+                    ));
                 }
-                Ok(Distribution::Constant { n: n as u32, symbol: symbol as u32 })
+                Ok(Distribution::Constant {
+                    n: n as u32,
+                    symbol: symbol as u32,
+                })
             }
             KIND_REUSE => {
                 let back = reused.map_or(0, |i| self.seen.len() - 1 - i);
                 let back = self.reuse.code(coder, back as u64)?;
-                let found = usize::try_from(back).ok().and_then(|b| self.seen.iter().rev().nth(b));
+                let found = usize::try_from(back)
+                    .ok()
+                    .and_then(|b| self.seen.iter().rev().nth(b));
                 match found {
                     Some(d) if d.alphabet() == n => Ok(d.clone()),
                     Some(d) => {
-                        let what = format!("a table of {} symbols reused for an alphabet of {n}", d.alphabet());
+                        let what = format!(
+                            "a table of {} symbols reused for an alphabet of {n}",
+                            d.alphabet()
+                        );
                         Err(Error::corrupt("group header", what))
                     }
-                    None => Err(Error::corrupt("group header", format!("table {back} before the first one"))),
+                    None => Err(Error::corrupt(
+                        "group header",
+                        format!("table {back} before the first one"),
+                    )),
                 }
             }
             _ => {
                 let distribution = match (self.family, given) {
                     (Family::Fixed, _) => {
-                        return Err(Error::corrupt("group header", "a table in a group of fixed-length codes"));
+                        return Err(Error::corrupt(
+                            "group header",
+                            "a table in a group of fixed-length codes",
+                        ));
                     }
-                    (Family::Huffman, Some(Distribution::Lengths(lengths))) => self.lengths(coder, n, lengths)?,
+                    (Family::Huffman, Some(Distribution::Lengths(lengths))) => {
+                        self.lengths(coder, n, lengths)?
+                    }
                     (Family::Huffman, _) => self.lengths(coder, n, &[])?,
-                    (Family::Ans, Some(Distribution::Frequencies { scale_bits, frequencies })) => {
-                        self.frequencies(coder, n, *scale_bits, frequencies)?
-                    }
+                    (
+                        Family::Ans,
+                        Some(Distribution::Frequencies {
+                            scale_bits,
+                            frequencies,
+                        }),
+                    ) => self.frequencies(coder, n, *scale_bits, frequencies)?,
                     (Family::Ans, _) => self.frequencies(coder, n, *SCALE_BITS.start(), &[])?,
                 };
                 self.seen.push(distribution.clone());
@@ -224,30 +280,63 @@ impl DistributionCoder {
         }
     }
 
-    fn frequencies(&mut self, coder: &mut impl BitCoder, n: usize, scale_bits: u32, given: &[u32]) -> Result<Distribution> {
+    fn frequencies(
+        &mut self,
+        coder: &mut impl BitCoder,
+        n: usize,
+        scale_bits: u32,
+        given: &[u32],
+    ) -> Result<Distribution> {
         let scale_bits = SCALE_BITS.start() + self.scale.code(coder, scale_bits - SCALE_BITS.start())?;
         if !SCALE_BITS.contains(&scale_bits) {
-            return Err(Error::corrupt("group header", format!("frequencies of {scale_bits} bits")));
+            return Err(Error::corrupt(
+                "group header",
+                format!("frequencies of {scale_bits} bits"),
+            ));
         }
         let models = &mut self.frequency;
-        let frequencies = self.absent.sparse(coder, n, given, 1 << scale_bits, u64::from, |coder, before, wanted| {
-            let model = models.get_mut(before.checked_ilog2().map_or(0, |l| l as usize + 1));
-            let model = model.ok_or_else(|| Error::corrupt("group header", "a frequency out of range"))?;
-            Ok(model.code(coder, u64::from(wanted) - 1)?.saturating_add(1).min(u64::from(u32::MAX)) as u32)
-        })?;
-        Ok(Distribution::Frequencies { scale_bits, frequencies })
+        let frequencies = self.absent.sparse(
+            coder,
+            n,
+            given,
+            1 << scale_bits,
+            u64::from,
+            |coder, before, wanted| {
+                let model = models.get_mut(before.checked_ilog2().map_or(0, |l| l as usize + 1));
+                let model =
+                    model.ok_or_else(|| Error::corrupt("group header", "a frequency out of range"))?;
+                Ok(model
+                    .code(coder, u64::from(wanted) - 1)?
+                    .saturating_add(1)
+                    .min(u64::from(u32::MAX)) as u32)
+            },
+        )?;
+        Ok(Distribution::Frequencies {
+            scale_bits,
+            frequencies,
+        })
     }
 
     fn lengths(&mut self, coder: &mut impl BitCoder, n: usize, given: &[u8]) -> Result<Distribution> {
         let whole = 1u64 << huffman::MAX_CODE_LEN;
         let given: Vec<u32> = given.iter().map(|&l| u32::from(l)).collect();
         let models = &mut self.length;
-        let lengths = self.absent.sparse(coder, n, &given, whole, |l| whole >> l, |coder, before, wanted| {
-            let model = models.get_mut(before as usize);
-            let model = model.ok_or_else(|| Error::corrupt("group header", "a code length out of range"))?;
-            Ok(model.code(coder, wanted - 1)? + 1)
-        })?;
-        Ok(Distribution::Lengths(lengths.into_iter().map(|l| l as u8).collect()))
+        let lengths = self.absent.sparse(
+            coder,
+            n,
+            &given,
+            whole,
+            |l| whole >> l,
+            |coder, before, wanted| {
+                let model = models.get_mut(before as usize);
+                let model =
+                    model.ok_or_else(|| Error::corrupt("group header", "a code length out of range"))?;
+                Ok(model.code(coder, wanted - 1)? + 1)
+            },
+        )?;
+        Ok(Distribution::Lengths(
+            lengths.into_iter().map(|l| l as u8).collect(),
+        ))
     }
 }
 
@@ -275,15 +364,24 @@ impl SparseCoder {
         while left > 0 {
             let zeros = given.iter().skip(values.len()).take_while(|&&v| v == 0).count();
             let zeros = if coder.bit(&mut self.any, zeros > 0)? {
-                self.run.code(coder, (zeros as u64).saturating_sub(1))?.saturating_add(1)
+                self.run
+                    .code(coder, (zeros as u64).saturating_sub(1))?
+                    .saturating_add(1)
             } else {
                 0
             };
             if zeros >= (n - values.len()) as u64 {
-                return Err(Error::corrupt("group header", "a table that does not use up its total"));
+                return Err(Error::corrupt(
+                    "group header",
+                    "a table that does not use up its total",
+                ));
             }
             values.resize(values.len() + zeros as usize, 0);
-            before = value(coder, before, given.get(values.len()).copied().unwrap_or(1).max(1))?;
+            before = value(
+                coder,
+                before,
+                given.get(values.len()).copied().unwrap_or(1).max(1),
+            )?;
             left = left
                 .checked_sub(weight(before))
                 .ok_or_else(|| Error::corrupt("group header", "a table that exceeds its total"))?;
@@ -349,7 +447,10 @@ mod tests {
             let scale_bits = uniform_scale_bits(n);
             let (frequency, before) = uniform_frequency(n, n - 1, scale_bits);
             assert_eq!(frequency + before, 1 << scale_bits, "{n} symbols");
-            assert!((0..n).all(|s| uniform_frequency(n, s, scale_bits).0 > 0), "{n} symbols");
+            assert!(
+                (0..n).all(|s| uniform_frequency(n, s, scale_bits).0 > 0),
+                "{n} symbols"
+            );
         }
     }
 }

@@ -84,7 +84,10 @@ impl Dtype {
 
     /// Whether tensors of this type can be quantized: real floating-point numbers with a sign.
     pub const fn is_float(self) -> bool {
-        matches!(self, Self::F32 | Self::F16 | Self::Bf16 | Self::F64 | Self::F8E4m3 | Self::F8E5m2)
+        matches!(
+            self,
+            Self::F32 | Self::F16 | Self::Bf16 | Self::F64 | Self::F8E4m3 | Self::F8E5m2
+        )
     }
 
     /// The name that safetensors uses.
@@ -133,8 +136,18 @@ struct F8Layout {
     overflow_code: u8,
 }
 
-const E4M3: F8Layout = F8Layout { mantissa_bits: 3, bias: 7, max_code: 0x7e, overflow_code: 0x7f };
-const E5M2: F8Layout = F8Layout { mantissa_bits: 2, bias: 15, max_code: 0x7b, overflow_code: 0x7c };
+const E4M3: F8Layout = F8Layout {
+    mantissa_bits: 3,
+    bias: 7,
+    max_code: 0x7e,
+    overflow_code: 0x7f,
+};
+const E5M2: F8Layout = F8Layout {
+    mantissa_bits: 2,
+    bias: 15,
+    max_code: 0x7b,
+    overflow_code: 0x7c,
+};
 
 /// Value of a finite magnitude code (sign bit clear).
 fn f8_magnitude(code: u8, layout: F8Layout) -> f32 {
@@ -171,7 +184,11 @@ fn round_to_f8(value: f32, layout: F8Layout) -> u8 {
     let (mut low, mut high) = (0u8, layout.max_code);
     while low < high {
         let middle = low + (high - low).div_ceil(2);
-        if f8_magnitude(middle, layout) <= magnitude { low = middle } else { high = middle - 1 }
+        if f8_magnitude(middle, layout) <= magnitude {
+            low = middle
+        } else {
+            high = middle - 1
+        }
     }
     let below = f8_magnitude(low, layout);
     let above = if low == layout.max_code {
@@ -181,8 +198,16 @@ fn round_to_f8(value: f32, layout: F8Layout) -> u8 {
         f8_magnitude(low + 1, layout)
     };
     let (down, up) = (magnitude - below, above - magnitude);
-    let code = if down < up || (down == up && low % 2 == 0) { low } else { low + 1 };
-    sign | if code > layout.max_code { layout.overflow_code } else { code }
+    let code = if down < up || (down == up && low % 2 == 0) {
+        low
+    } else {
+        low + 1
+    };
+    sign | if code > layout.max_code {
+        layout.overflow_code
+    } else {
+        code
+    }
 }
 
 /// Rounds a level to `dtype`, to nearest with ties to even, and returns its little-endian bytes in the low bytes of
@@ -248,7 +273,10 @@ mod tests {
         for bits in 0..=u16::MAX {
             for dtype in [Dtype::F16, Dtype::Bf16] {
                 let value = decode_to_f32(&bits.to_le_bytes(), dtype).unwrap()[0];
-                assert!(value.is_nan() || encode_f32(value, dtype) == Some(u64::from(bits)), "{dtype} {bits:#x}");
+                assert!(
+                    value.is_nan() || encode_f32(value, dtype) == Some(u64::from(bits)),
+                    "{dtype} {bits:#x}"
+                );
             }
         }
     }

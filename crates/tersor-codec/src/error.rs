@@ -19,7 +19,9 @@ pub enum Error {
         supported: u8,
     },
     /// A coder that this decoder does not know.
-    #[error("coder number {code} is not supported by this version of tersor; decode the file with a newer one")]
+    #[error(
+        "coder number {code} is not supported by this version of tersor; decode the file with a newer one"
+    )]
     UnknownCoder {
         /// Number of the coder in the file.
         code: u64,
@@ -73,7 +75,10 @@ pub type Result<T> = std::result::Result<T, Error>;
 
 impl Error {
     pub(crate) fn corrupt(part: &'static str, what: impl Into<String>) -> Self {
-        Self::Corrupt { part, what: what.into() }
+        Self::Corrupt {
+            part,
+            what: what.into(),
+        }
     }
 
     pub(crate) fn invalid(what: impl Into<String>) -> Self {

@@ -37,9 +37,12 @@ pub fn group_crc(bytes: &[u8]) -> u32 {
 /// [`Error::Invalid`] if the directory breaks a rule of the format.
 pub fn encode_header(directory: &Directory, digest: u64) -> Result<Vec<u8>> {
     let mut encoder = RangeEncoder::new();
-    let written = Directory::code(&mut encoder, directory, Limits::NONE).map_err(|e| Error::invalid(e.to_string()))?;
+    let written =
+        Directory::code(&mut encoder, directory, Limits::NONE).map_err(|e| Error::invalid(e.to_string()))?;
     if written != *directory {
-        return Err(Error::invalid("a directory whose groups or codebooks are not in order"));
+        return Err(Error::invalid(
+            "a directory whose groups or codebooks are not in order",
+        ));
     }
     let bytes = encoder.finish();
     let mut out = Vec::with_capacity(PREFIX_LEN + 10 + bytes.len() + 4);
@@ -71,45 +74,73 @@ impl<'a> FileReader<'a> {
     pub fn new(bytes: &'a [u8], limits: Limits) -> Result<Self> {
         let magic_len = bytes.len().min(MAGIC.len());
         if bytes.get(..magic_len) != MAGIC.get(..magic_len) {
-            return Err(Error::NotTersor { found: bytes.get(..magic_len).unwrap_or_default().to_vec() });
+            return Err(Error::NotTersor {
+                found: bytes.get(..magic_len).unwrap_or_default().to_vec(),
+            });
         }
         let part = "header";
         let version = *bytes.get(MAGIC.len()).ok_or(Error::Truncated { part })?;
         if version != VERSION {
-            return Err(Error::UnsupportedVersion { found: version, supported: VERSION });
+            return Err(Error::UnsupportedVersion {
+                found: version,
+                supported: VERSION,
+            });
         }
         let rest = bytes.get(MAGIC.len() + 1..).unwrap_or_default();
         let (digest, rest) = rest.split_first_chunk::<8>().ok_or(Error::Truncated { part })?;
         let len_bytes = rest.get(..rest.len().min(9)).unwrap_or_default();
         let (directory_len, _) = match read_varint(len_bytes) {
             Some(found) => found,
-            None if len_bytes.len() < 9 && len_bytes.iter().all(|b| b & 0x80 != 0) => return Err(Error::Truncated { part }),
-            None => return Err(Error::corrupt("header", "a length of the directory that is not in its shortest form")),
+            None if len_bytes.len() < 9 && len_bytes.iter().all(|b| b & 0x80 != 0) => {
+                return Err(Error::Truncated { part });
+            }
+            None => {
+                return Err(Error::corrupt(
+                    "header",
+                    "a length of the directory that is not in its shortest form",
+                ));
+            }
         };
         let n_len_bytes = len_bytes.iter().take_while(|b| **b & 0x80 != 0).count() + 1;
         let rest = rest.get(n_len_bytes..).unwrap_or_default();
-        let split = usize::try_from(directory_len).ok().and_then(|n| rest.split_at_checked(n));
+        let split = usize::try_from(directory_len)
+            .ok()
+            .and_then(|n| rest.split_at_checked(n));
         let (directory_bytes, rest) = split.ok_or(Error::Truncated { part: "directory" })?;
-        let (crc, mut rest) = rest.split_first_chunk::<4>().ok_or(Error::Truncated { part: "directory" })?;
+        let (crc, mut rest) = rest
+            .split_first_chunk::<4>()
+            .ok_or(Error::Truncated { part: "directory" })?;
         let header_len = bytes.len() - rest.len();
         let covered = bytes.get(..header_len - 4).unwrap_or_default();
         if crc32c::crc32c(covered) != u32::from_le_bytes(*crc) {
-            return Err(Error::Checksum { part: "the header".into() });
+            return Err(Error::Checksum {
+                part: "the header".into(),
+            });
         }
         let mut decoder = RangeDecoder::new(directory_bytes, "directory")?;
         let directory = Directory::code(&mut decoder, &Directory::default(), limits)?;
         decoder.finish()?;
         let mut groups = Vec::with_capacity(directory.groups.len());
         for group in &directory.groups {
-            let split = usize::try_from(group.size_bytes).ok().and_then(|n| rest.split_at_checked(n));
+            let split = usize::try_from(group.size_bytes)
+                .ok()
+                .and_then(|n| rest.split_at_checked(n));
             let (group, tail) = split.ok_or(Error::Truncated { part: "group" })?;
             groups.push(group);
             rest = tail;
         }
         if !rest.is_empty() {
-            return Err(Error::corrupt("file", format!("{} bytes follow its end", rest.len())));
+            return Err(Error::corrupt(
+                "file",
+                format!("{} bytes follow its end", rest.len()),
+            ));
         }
-        Ok(Self { directory, digest: u64::from_le_bytes(*digest), header_len, groups })
+        Ok(Self {
+            directory,
+            digest: u64::from_le_bytes(*digest),
+            header_len,
+            groups,
+        })
     }
 
     /// The directory.
@@ -134,14 +165,26 @@ impl<'a> FileReader<'a> {
         };
         if group_crc(bytes) != entry.crc {
             let name = entry.segments.first().map_or("", |s| self.item_name(s.item));
-            return Err(Error::Checksum { part: format!("group {index}, which begins with {name:?}") });
+            return Err(Error::Checksum {
+                part: format!("group {index}, which begins with {name:?}"),
+            });
         }
         Ok(bytes)
     }
 
     fn item_name(&self, item: usize) -> &str {
-        let blob = || self.directory.blobs.get(item - self.directory.entries.len()).map(|b| b.path.as_str());
-        self.directory.entries.get(item).map(|e| e.info.name.as_str()).or_else(blob).unwrap_or("")
+        let blob = || {
+            self.directory
+                .blobs
+                .get(item - self.directory.entries.len())
+                .map(|b| b.path.as_str())
+        };
+        self.directory
+            .entries
+            .get(item)
+            .map(|e| e.info.name.as_str())
+            .or_else(blob)
+            .unwrap_or("")
     }
 
     /// Decodes a group to the bytes of its tensors and blobs, one after the other, and returns their digest.
@@ -153,9 +196,14 @@ impl<'a> FileReader<'a> {
     /// [`Directory::decoded_bytes`] bytes.
     pub fn decode_group(&self, index: usize, out: &mut [u8]) -> Result<u64> {
         let bytes = self.group_bytes(index)?;
-        let Some(group) = self.directory.groups.get(index) else { return Ok(0) };
+        let Some(group) = self.directory.groups.get(index) else {
+            return Ok(0);
+        };
         if self.directory.decoded_bytes(group) != out.len() as u64 {
-            return Err(Error::invalid(format!("a buffer of {} bytes for group {index}", out.len())));
+            return Err(Error::invalid(format!(
+                "a buffer of {} bytes for group {index}",
+                out.len()
+            )));
         }
         let mut dequantizers = Vec::with_capacity(group.segments.len());
         for segment in &group.segments {
@@ -165,7 +213,9 @@ impl<'a> FileReader<'a> {
         let mut outputs = Vec::with_capacity(group.segments.len());
         for (segment, dequantizer) in group.segments.iter().zip(&dequantizers) {
             let item_bytes = self.directory.item_bytes(segment.item);
-            let (out, tail) = rest.split_at_mut_checked(segment.len as usize * item_bytes).ok_or(Error::Truncated { part: "group" })?;
+            let (out, tail) = rest
+                .split_at_mut_checked(segment.len as usize * item_bytes)
+                .ok_or(Error::Truncated { part: "group" })?;
             rest = tail;
             outputs.push(match dequantizer {
                 Some((dequantizer, codebook)) => SegmentOutput::Values {
@@ -183,12 +233,19 @@ impl<'a> FileReader<'a> {
     }
 
     fn dequantizer(&self, segment: &Segment) -> Result<Option<(Dequantizer<'_>, &Codebook)>> {
-        let Some(Entry { info, storage: Storage::Quantized { codebook, scales } }) = self.directory.entries.get(segment.item) else {
+        let Some(Entry {
+            info,
+            storage: Storage::Quantized { codebook, scales },
+        }) = self.directory.entries.get(segment.item)
+        else {
             return Ok(None);
         };
         let codebook = self.directory.codebooks.get(*codebook);
         let codebook = codebook.ok_or_else(|| Error::corrupt("directory", "a codebook that is not there"))?;
-        Ok(Some((Dequantizer::new(codebook, scales.as_ref(), info.dtype, &info.shape)?, codebook)))
+        Ok(Some((
+            Dequantizer::new(codebook, scales.as_ref(), info.dtype, &info.shape)?,
+            codebook,
+        )))
     }
 
     /// Index of a tensor's entry.
@@ -224,7 +281,12 @@ impl<'a> FileReader<'a> {
             if group.segments.iter().any(|s| s.item == item) {
                 let mut out = vec![0; self.directory.decoded_bytes(group) as usize];
                 self.decode_group(index, &mut out)?;
-                let start: usize = group.segments.iter().take_while(|s| s.item != item).map(size).sum();
+                let start: usize = group
+                    .segments
+                    .iter()
+                    .take_while(|s| s.item != item)
+                    .map(size)
+                    .sum();
                 let len: usize = group.segments.iter().filter(|s| s.item == item).map(size).sum();
                 bytes.extend_from_slice(out.get(start..start + len).unwrap_or_default());
             }
@@ -250,6 +312,12 @@ impl<'a> FileReader<'a> {
     /// # Errors
     /// [`Error::Checksum`].
     pub fn check_digest(&self, groups: impl IntoIterator<Item = u64>) -> Result<()> {
-        if file_digest(groups) == self.digest { Ok(()) } else { Err(Error::Checksum { part: "the decoded values".into() }) }
+        if file_digest(groups) == self.digest {
+            Ok(())
+        } else {
+            Err(Error::Checksum {
+                part: "the decoded values".into(),
+            })
+        }
     }
 }

@@ -93,7 +93,11 @@ pub(crate) fn positions(gaps: &[u16], gap_bits: u32, n: usize, n_survivors: usiz
         }
     }
     if positions.len() != n_survivors || next > n || gaps.last() == Some(&filler) {
-        let what = format!("{} gaps place {} of {n_survivors} survivors in {n} elements", gaps.len(), positions.len());
+        let what = format!(
+            "{} gaps place {} of {n_survivors} survivors in {n} elements",
+            gaps.len(),
+            positions.len()
+        );
         return Err(Error::corrupt("group", what));
     }
     Ok(positions)

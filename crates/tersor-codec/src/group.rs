@@ -4,7 +4,9 @@
 //! `docs/format.md`, "Groups".
 
 use crate::codebook::Dequantizer;
-use crate::distribution::{Distribution, DistributionCoder, Family, fixed_len_bits, normalize, uniform_frequency, uniform_scale_bits};
+use crate::distribution::{
+    Distribution, DistributionCoder, Family, fixed_len_bits, normalize, uniform_frequency, uniform_scale_bits,
+};
 use crate::range::{Bit, BitCoder, RangeDecoder, RangeEncoder, UintModel};
 use crate::varint::{read_varint, write_varint};
 use crate::{Coder, Error, Result, gaps, huffman, rans};
@@ -113,15 +115,24 @@ fn payload_bits(counts: &[u64], distribution: &Distribution, family: Family) -> 
     let used = || counts.iter().enumerate().filter(|&(_, &c)| c > 0);
     match distribution {
         Distribution::Constant { symbol, .. } => {
-            if used().all(|(s, _)| s == *symbol as usize) { 0.0 } else { f64::INFINITY }
+            if used().all(|(s, _)| s == *symbol as usize) {
+                0.0
+            } else {
+                f64::INFINITY
+            }
         }
         Distribution::Uniform { n } if family == Family::Ans => {
             let scale_bits = uniform_scale_bits(*n);
-            let bits = |s: usize| f64::from(scale_bits) - f64::from(uniform_frequency(*n, s as u32, scale_bits).0).log2();
+            let bits = |s: usize| {
+                f64::from(scale_bits) - f64::from(uniform_frequency(*n, s as u32, scale_bits).0).log2()
+            };
             used().map(|(s, &c)| c as f64 * bits(s)).sum()
         }
         Distribution::Uniform { n } => counts.iter().sum::<u64>() as f64 * f64::from(fixed_len_bits(*n)),
-        Distribution::Frequencies { scale_bits, frequencies } => used()
+        Distribution::Frequencies {
+            scale_bits,
+            frequencies,
+        } => used()
             .map(|(s, &c)| {
                 let frequency = frequencies.get(s).copied().unwrap_or(0);
                 c as f64 * (f64::from(*scale_bits) - f64::from(frequency).log2())
@@ -141,7 +152,11 @@ fn payload_bits(counts: &[u64], distribution: &Distribution, family: Family) -> 
 /// Tries uniform, the tables written before and new ones.
 fn choose(counts: &[u64], header: &DistributionCoder, family: Family) -> (Distribution, f64) {
     let n = counts.len() as u32;
-    let mut used = counts.iter().enumerate().filter(|&(_, &c)| c > 0).map(|(s, _)| s as u32);
+    let mut used = counts
+        .iter()
+        .enumerate()
+        .filter(|&(_, &c)| c > 0)
+        .map(|(s, _)| s as u32);
     match (used.next(), used.next()) {
         (None, _) => return (Distribution::Uniform { n }, 1.0),
         (Some(symbol), None) => return (Distribution::Constant { n, symbol }, 8.0),
@@ -171,7 +186,10 @@ fn choose(counts: &[u64], header: &DistributionCoder, family: Family) -> (Distri
         let distribution = if family == Family::Huffman {
             huffman::code_lengths(counts, size).map(Distribution::Lengths)
         } else {
-            normalize(counts, size).map(|frequencies| Distribution::Frequencies { scale_bits: size, frequencies })
+            normalize(counts, size).map(|frequencies| Distribution::Frequencies {
+                scale_bits: size,
+                frequencies,
+            })
         };
         if let Some(distribution) = distribution {
             let table_bits = header.cost_bits(&distribution);
@@ -195,7 +213,13 @@ fn count(symbols: &[u16], n: usize) -> Vec<u64> {
 }
 
 /// Plans how the zeros of a segment are coded: bits of the gap alphabet if gaps are smaller than zero as a symbol.
-fn choose_gaps(symbols: &[u16], counts: &[u64], zero: u16, header: &DistributionCoder, family: Family) -> Option<u32> {
+fn choose_gaps(
+    symbols: &[u16],
+    counts: &[u64],
+    zero: u16,
+    header: &DistributionCoder,
+    family: Family,
+) -> Option<u32> {
     let n_zeros = counts.get(usize::from(zero)).copied().unwrap_or(0);
     if counts.len() < 2 || n_zeros * 2 < symbols.len() as u64 {
         return None;
@@ -227,7 +251,10 @@ fn add_run<'a>(
     }
     let distribution = choose(&count(&symbols, n), header, family).0;
     header.code(coder, n, Some(&distribution))?;
-    runs.push(Run { symbols, distribution });
+    runs.push(Run {
+        symbols,
+        distribution,
+    });
     Ok(())
 }
 
@@ -245,28 +272,76 @@ pub fn encode_group(segments: &[SegmentInput<'_>], coder: Coder) -> Result<Vec<u
     for segment in segments {
         match *segment {
             SegmentInput::Symbols { symbols: [], .. } | SegmentInput::Raw { bytes: [], .. } => {}
-            SegmentInput::Symbols { symbols, n_levels, zero } => {
-                let gap_bits =
-                    zero.and_then(|zero| choose_gaps(symbols, &count(symbols, n_levels), zero, &header.distributions, family));
+            SegmentInput::Symbols {
+                symbols,
+                n_levels,
+                zero,
+            } => {
+                let gap_bits = zero.and_then(|zero| {
+                    choose_gaps(
+                        symbols,
+                        &count(symbols, n_levels),
+                        zero,
+                        &header.distributions,
+                        family,
+                    )
+                });
                 if zero.is_some() && n_levels > 1 {
                     encoder.bit(&mut header.use_gaps, gap_bits.is_some())?;
                 }
                 if let (Some(zero), Some(gap_bits)) = (zero, gap_bits) {
                     let split = gaps::split(symbols, zero, gap_bits);
                     header.gap_bits.code(&mut encoder, u64::from(gap_bits))?;
-                    header.n_survivors.code(&mut encoder, split.survivors.len() as u64)?;
-                    header.n_gaps.code(&mut encoder, (split.gaps.len() - split.survivors.len()) as u64)?;
-                    add_run(&mut runs, &mut header.distributions, &mut encoder, split.gaps.into(), 1 << gap_bits, family)?;
+                    header
+                        .n_survivors
+                        .code(&mut encoder, split.survivors.len() as u64)?;
+                    header
+                        .n_gaps
+                        .code(&mut encoder, (split.gaps.len() - split.survivors.len()) as u64)?;
+                    add_run(
+                        &mut runs,
+                        &mut header.distributions,
+                        &mut encoder,
+                        split.gaps.into(),
+                        1 << gap_bits,
+                        family,
+                    )?;
                     let survivors = split.survivors.into();
-                    add_run(&mut runs, &mut header.distributions, &mut encoder, survivors, n_levels - 1, family)?;
+                    add_run(
+                        &mut runs,
+                        &mut header.distributions,
+                        &mut encoder,
+                        survivors,
+                        n_levels - 1,
+                        family,
+                    )?;
                 } else {
-                    add_run(&mut runs, &mut header.distributions, &mut encoder, symbols.into(), n_levels, family)?;
+                    add_run(
+                        &mut runs,
+                        &mut header.distributions,
+                        &mut encoder,
+                        symbols.into(),
+                        n_levels,
+                        family,
+                    )?;
                 }
             }
             SegmentInput::Raw { bytes, item_bytes } => {
                 for plane in 0..item_bytes {
-                    let plane: Vec<u16> = bytes.iter().skip(plane).step_by(item_bytes).map(|&b| u16::from(b)).collect();
-                    add_run(&mut runs, &mut header.distributions, &mut encoder, plane.into(), 256, family)?;
+                    let plane: Vec<u16> = bytes
+                        .iter()
+                        .skip(plane)
+                        .step_by(item_bytes)
+                        .map(|&b| u16::from(b))
+                        .collect();
+                    add_run(
+                        &mut runs,
+                        &mut header.distributions,
+                        &mut encoder,
+                        plane.into(),
+                        256,
+                        family,
+                    )?;
                 }
             }
         }
@@ -305,7 +380,9 @@ pub fn encoded_len_bytes(segments: &[SegmentInput<'_>], coder: Coder) -> Result<
 /// Bits that symbols with these counts take under `coder`, with the table that describes them; an estimate from the
 /// counts alone, good to a few bytes. Zeros are counted as ordinary symbols.
 pub fn estimate_bits(counts: &[u64], coder: Coder) -> f64 {
-    family(coder).map_or(0.0, |family| choose(counts, &DistributionCoder::new(family), family).1)
+    family(coder).map_or(0.0, |family| {
+        choose(counts, &DistributionCoder::new(family), family).1
+    })
 }
 
 fn deflate(segments: &[SegmentInput<'_>]) -> Result<Vec<u8>> {
@@ -313,7 +390,9 @@ fn deflate(segments: &[SegmentInput<'_>]) -> Result<Vec<u8>> {
     for segment in segments {
         match segment {
             SegmentInput::Raw { bytes, .. } => all.extend_from_slice(bytes),
-            SegmentInput::Symbols { .. } => return Err(Error::invalid("symbols of a quantized tensor with DEFLATE")),
+            SegmentInput::Symbols { .. } => {
+                return Err(Error::invalid("symbols of a quantized tensor with DEFLATE"));
+            }
         }
     }
     Ok(miniz_oxide::deflate::compress_to_vec(&all, 9))
@@ -330,7 +409,10 @@ fn inflate(bytes: &[u8], segments: &mut [SegmentOutput<'_>]) -> Result<()> {
     let all = miniz_oxide::inflate::decompress_to_vec_with_limit(bytes, n_bytes)
         .map_err(|e| Error::corrupt("group", format!("a DEFLATE stream that fails: {e}")))?;
     if all.len() != n_bytes {
-        return Err(Error::corrupt("group", format!("{} bytes where {n_bytes} were expected", all.len())));
+        return Err(Error::corrupt(
+            "group",
+            format!("{} bytes where {n_bytes} were expected", all.len()),
+        ));
     }
     let mut rest = all.as_slice();
     for segment in segments {
@@ -358,7 +440,11 @@ enum RunTable {
 
 impl RunTable {
     fn new(distribution: &Distribution, family: Family) -> Result<Self> {
-        if family == Family::Ans { rans::Table::new(distribution).map(Self::Ans) } else { huffman::Table::new(distribution).map(Self::Bits) }
+        if family == Family::Ans {
+            rans::Table::new(distribution).map(Self::Ans)
+        } else {
+            huffman::Table::new(distribution).map(Self::Bits)
+        }
     }
 }
 
@@ -384,7 +470,13 @@ impl Stream<'_> {
 /// How the symbols of a segment are laid out in the stream.
 enum Layout {
     Plain(Distribution),
-    Gaps { gap_bits: u32, n_gaps: usize, n_survivors: usize, gaps: Distribution, survivors: Distribution },
+    Gaps {
+        gap_bits: u32,
+        n_gaps: usize,
+        n_survivors: usize,
+        gaps: Distribution,
+        survivors: Distribution,
+    },
     Planes(Vec<Distribution>),
     Empty,
 }
@@ -393,7 +485,9 @@ impl Layout {
     fn n_symbols(&self, n: usize) -> u64 {
         match self {
             Self::Empty => 0,
-            Self::Gaps { n_gaps, n_survivors, .. } => (n_gaps + n_survivors) as u64,
+            Self::Gaps {
+                n_gaps, n_survivors, ..
+            } => (n_gaps + n_survivors) as u64,
             Self::Plain(_) | Self::Planes(_) => n as u64,
         }
     }
@@ -424,7 +518,13 @@ fn read_layout(
     let gap_bits = gap_bits as u32;
     let gaps = header.distributions.code(decoder, 1 << gap_bits, None)?;
     let survivors = header.distributions.code(decoder, n_levels - 1, None)?;
-    Ok(Layout::Gaps { gap_bits, n_gaps: n_gaps as usize, n_survivors: n_survivors as usize, gaps, survivors })
+    Ok(Layout::Gaps {
+        gap_bits,
+        n_gaps: n_gaps as usize,
+        n_survivors: n_survivors as usize,
+        gaps,
+        survivors,
+    })
 }
 
 /// Decodes a group into its segments.
@@ -439,7 +539,9 @@ pub fn decode_group(bytes: &[u8], coder: Coder, segments: &mut [SegmentOutput<'_
         return inflate(bytes, segments);
     };
     let (header_len, rest) = read_varint(bytes).ok_or(Error::Truncated { part: "group" })?;
-    let split = usize::try_from(header_len).ok().and_then(|n| rest.split_at_checked(n));
+    let split = usize::try_from(header_len)
+        .ok()
+        .and_then(|n| rest.split_at_checked(n));
     let (header_bytes, payload) = split.ok_or(Error::Truncated { part: "group header" })?;
     let mut decoder = RangeDecoder::new(header_bytes, "group header")?;
     let mut header = Header::new(family);
@@ -447,16 +549,25 @@ pub fn decode_group(bytes: &[u8], coder: Coder, segments: &mut [SegmentOutput<'_
     let mut n_symbols = 0u64;
     for segment in segments.iter() {
         let (layout, n) = match segment {
-            SegmentOutput::Symbols { out, n_levels, zero } => {
-                (read_layout(&mut header, &mut decoder, out.len(), *n_levels, *zero)?, out.len())
-            }
-            SegmentOutput::Values { out, dequantizer, n_levels, zero, .. } => {
+            SegmentOutput::Symbols { out, n_levels, zero } => (
+                read_layout(&mut header, &mut decoder, out.len(), *n_levels, *zero)?,
+                out.len(),
+            ),
+            SegmentOutput::Values {
+                out,
+                dequantizer,
+                n_levels,
+                zero,
+                ..
+            } => {
                 let n = out.len() / dequantizer.size_bytes();
                 (read_layout(&mut header, &mut decoder, n, *n_levels, *zero)?, n)
             }
             SegmentOutput::Raw { out, .. } if out.is_empty() => (Layout::Empty, 0),
             SegmentOutput::Raw { out, item_bytes } => {
-                let planes: Result<_> = (0..*item_bytes).map(|_| header.distributions.code(&mut decoder, 256, None)).collect();
+                let planes: Result<_> = (0..*item_bytes)
+                    .map(|_| header.distributions.code(&mut decoder, 256, None))
+                    .collect();
                 (Layout::Planes(planes?), out.len())
             }
         };
@@ -475,17 +586,32 @@ pub fn decode_group(bytes: &[u8], coder: Coder, segments: &mut [SegmentOutput<'_
     stream.finish()
 }
 
-fn decode_segment(stream: &mut Stream<'_>, family: Family, layout: &Layout, segment: &mut SegmentOutput<'_>) -> Result<()> {
+fn decode_segment(
+    stream: &mut Stream<'_>,
+    family: Family,
+    layout: &Layout,
+    segment: &mut SegmentOutput<'_>,
+) -> Result<()> {
     let mut block = [0u16; BLOCK];
     match (layout, segment) {
         (Layout::Empty, _) => Ok(()),
         (Layout::Plain(distribution), SegmentOutput::Symbols { out, .. }) => {
             stream.run(&RunTable::new(distribution, family)?, out)
         }
-        (Layout::Plain(distribution), SegmentOutput::Values { out, dequantizer, first, .. }) => {
+        (
+            Layout::Plain(distribution),
+            SegmentOutput::Values {
+                out,
+                dequantizer,
+                first,
+                ..
+            },
+        ) => {
             let table = RunTable::new(distribution, family)?;
             for (i, out) in out.chunks_mut(BLOCK * dequantizer.size_bytes()).enumerate() {
-                let symbols = block.get_mut(..out.len() / dequantizer.size_bytes()).unwrap_or_default();
+                let symbols = block
+                    .get_mut(..out.len() / dequantizer.size_bytes())
+                    .unwrap_or_default();
                 stream.run(&table, symbols)?;
                 dequantizer.write(*first + (i * BLOCK) as u64, symbols, out);
             }
@@ -497,19 +623,38 @@ fn decode_segment(stream: &mut Stream<'_>, family: Family, layout: &Layout, segm
                 for out in out.chunks_mut(BLOCK * *item_bytes) {
                     let symbols = block.get_mut(..out.len() / *item_bytes).unwrap_or_default();
                     stream.run(&table, symbols)?;
-                    for (out, &symbol) in out.iter_mut().skip(plane).step_by(*item_bytes).zip(symbols.iter()) {
+                    for (out, &symbol) in out
+                        .iter_mut()
+                        .skip(plane)
+                        .step_by(*item_bytes)
+                        .zip(symbols.iter())
+                    {
                         *out = symbol as u8;
                     }
                 }
             }
             Ok(())
         }
-        (Layout::Gaps { gap_bits, n_gaps, n_survivors, gaps, survivors }, segment) => {
+        (
+            Layout::Gaps {
+                gap_bits,
+                n_gaps,
+                n_survivors,
+                gaps,
+                survivors,
+            },
+            segment,
+        ) => {
             let mut gap_symbols = vec![0; *n_gaps];
             stream.run(&RunTable::new(gaps, family)?, &mut gap_symbols)?;
             let (n, zero) = match segment {
                 SegmentOutput::Symbols { out, zero, .. } => (out.len(), *zero),
-                SegmentOutput::Values { out, dequantizer, zero, .. } => (out.len() / dequantizer.size_bytes(), *zero),
+                SegmentOutput::Values {
+                    out,
+                    dequantizer,
+                    zero,
+                    ..
+                } => (out.len() / dequantizer.size_bytes(), *zero),
                 SegmentOutput::Raw { .. } => (0, None),
             };
             let zero = zero.unwrap_or(0);
@@ -526,14 +671,22 @@ fn decode_segment(stream: &mut Stream<'_>, family: Family, layout: &Layout, segm
             }
             Ok(())
         }
-        _ => Err(Error::corrupt("group header", "a layout that does not fit its tensor")),
+        _ => Err(Error::corrupt(
+            "group header",
+            "a layout that does not fit its tensor",
+        )),
     }
 }
 
 fn fill_zeros(segment: &mut SegmentOutput<'_>, zero: u16) {
     match segment {
         SegmentOutput::Symbols { out, .. } => out.fill(zero),
-        SegmentOutput::Values { out, dequantizer, first, .. } => {
+        SegmentOutput::Values {
+            out,
+            dequantizer,
+            first,
+            ..
+        } => {
             let symbols = [zero; BLOCK];
             for (i, out) in out.chunks_mut(BLOCK * dequantizer.size_bytes()).enumerate() {
                 dequantizer.write(*first + (i * BLOCK) as u64, &symbols, out);
@@ -550,7 +703,12 @@ fn place(segment: &mut SegmentOutput<'_>, position: usize, symbol: u16) {
                 *out = symbol;
             }
         }
-        SegmentOutput::Values { out, dequantizer, first, .. } => {
+        SegmentOutput::Values {
+            out,
+            dequantizer,
+            first,
+            ..
+        } => {
             let size = dequantizer.size_bytes();
             if let Some(out) = out.get_mut(position * size..(position + 1) * size) {
                 dequantizer.write(*first + position as u64, &[symbol], out);

@@ -18,7 +18,12 @@ pub(crate) const MAX_CODE_LEN: u32 = 16;
 ///
 /// `None` if fewer than two symbols occur, or more than 2^`limit`. Time O(n (`limit` + log n)) for n symbols.
 pub(crate) fn code_lengths(counts: &[u64], limit: u32) -> Option<Vec<u8>> {
-    let mut leaves: Vec<(u64, usize)> = counts.iter().enumerate().filter(|&(_, &c)| c > 0).map(|(s, &c)| (c, s)).collect();
+    let mut leaves: Vec<(u64, usize)> = counts
+        .iter()
+        .enumerate()
+        .filter(|&(_, &c)| c > 0)
+        .map(|(s, &c)| (c, s))
+        .collect();
     if leaves.len() < 2 || leaves.len() as u64 > 1 << limit {
         return None;
     }
@@ -27,10 +32,19 @@ pub(crate) fn code_lengths(counts: &[u64], limit: u32) -> Option<Vec<u8>> {
     let mut levels: Vec<Vec<bool>> = Vec::with_capacity(limit as usize);
     let mut packages: Vec<u64> = Vec::new();
     for _ in 0..limit {
-        let mut merged: Vec<(u64, bool)> = leaves.iter().map(|&(c, _)| (c, true)).chain(packages.iter().map(|&p| (p, false))).collect();
+        let mut merged: Vec<(u64, bool)> = leaves
+            .iter()
+            .map(|&(c, _)| (c, true))
+            .chain(packages.iter().map(|&p| (p, false)))
+            .collect();
         // Stable, so leaves come before packages of the same weight.
         merged.sort_by_key(|&(weight, _)| weight);
-        packages = merged.as_chunks::<2>().0.iter().map(|[a, b]| a.0.saturating_add(b.0)).collect();
+        packages = merged
+            .as_chunks::<2>()
+            .0
+            .iter()
+            .map(|[a, b]| a.0.saturating_add(b.0))
+            .collect();
         levels.push(merged.into_iter().map(|(_, is_leaf)| is_leaf).collect());
     }
     let mut lengths = vec![0u8; counts.len()];
@@ -93,8 +107,11 @@ impl Codes {
     /// Bits of `symbol`'s code.
     fn get(&self, symbol: u16) -> (u32, u32) {
         match self {
+            Self::Fixed(0) => (0, 0),
             Self::Fixed(n_bits) => (u32::from(symbol), *n_bits),
-            Self::Canonical(codes) => codes.get(usize::from(symbol)).map_or((0, 0), |&(c, l)| (c, u32::from(l))),
+            Self::Canonical(codes) => codes
+                .get(usize::from(symbol))
+                .map_or((0, 0), |&(c, l)| (c, u32::from(l))),
         }
     }
 }
@@ -116,7 +133,8 @@ impl BitWriter {
             self.n_bits += length;
             if self.n_bits >= 32 {
                 self.n_bits -= 32;
-                self.out.extend_from_slice(&((self.buffer >> self.n_bits) as u32).to_be_bytes());
+                self.out
+                    .extend_from_slice(&((self.buffer >> self.n_bits) as u32).to_be_bytes());
             }
         }
     }
@@ -124,7 +142,11 @@ impl BitWriter {
     /// Pads the last byte with zero bits.
     pub(crate) fn finish(mut self) -> Vec<u8> {
         while self.n_bits > 0 {
-            let byte = if self.n_bits >= 8 { self.buffer >> (self.n_bits - 8) } else { self.buffer << (8 - self.n_bits) };
+            let byte = if self.n_bits >= 8 {
+                self.buffer >> (self.n_bits - 8)
+            } else {
+                self.buffer << (8 - self.n_bits)
+            };
             self.out.push(byte as u8);
             self.n_bits = self.n_bits.saturating_sub(8);
         }
@@ -145,7 +167,10 @@ pub(crate) enum Table {
 impl Table {
     pub(crate) fn new(distribution: &Distribution) -> Result<Self> {
         match distribution {
-            Distribution::Uniform { n } => Ok(Self::Fixed { n: *n, n_bits: fixed_len_bits(*n) }),
+            Distribution::Uniform { n } => Ok(Self::Fixed {
+                n: *n,
+                n_bits: fixed_len_bits(*n),
+            }),
             Distribution::Constant { symbol, .. } => Ok(Self::Constant(*symbol as u16)),
             Distribution::Lengths(lengths) => {
                 let n_bits = u32::from(lengths.iter().copied().max().unwrap_or(0)).max(1);
@@ -155,12 +180,16 @@ impl Table {
                         let shift = n_bits - u32::from(length);
                         let first = (code as usize) << shift;
                         let slots = entries.get_mut(first..first + (1 << shift));
-                        slots.ok_or_else(|| Error::corrupt("group header", "too many codes"))?.fill(u32::from(length) << 16 | symbol as u32);
+                        slots
+                            .ok_or_else(|| Error::corrupt("group header", "too many codes"))?
+                            .fill(u32::from(length) << 16 | symbol as u32);
                     }
                 }
                 Ok(Self::Lookup { n_bits, entries })
             }
-            Distribution::Frequencies { .. } => Err(Error::corrupt("group header", "frequencies in a Huffman group")),
+            Distribution::Frequencies { .. } => {
+                Err(Error::corrupt("group header", "frequencies in a Huffman group"))
+            }
         }
     }
 }
@@ -174,7 +203,10 @@ pub(crate) struct BitReader<'a> {
 
 impl<'a> BitReader<'a> {
     pub(crate) fn new(bytes: &'a [u8]) -> Self {
-        Self { bytes, position_bits: 0 }
+        Self {
+            bytes,
+            position_bits: 0,
+        }
     }
 
     /// The next 56 bits or more in the high bits; zeros after the end.
@@ -204,7 +236,10 @@ impl<'a> BitReader<'a> {
                     self.position_bits += *n_bits as usize;
                 }
                 if out.iter().any(|&s| u32::from(s) >= *n) {
-                    return Err(Error::corrupt("group", format!("a symbol outside its alphabet of {n}")));
+                    return Err(Error::corrupt(
+                        "group",
+                        format!("a symbol outside its alphabet of {n}"),
+                    ));
                 }
             }
             Table::Lookup { n_bits, entries } if *n_bits <= 14 => self.lookup::<4>(*n_bits, entries, out),
@@ -224,7 +259,10 @@ impl<'a> BitReader<'a> {
         for block in blocks.iter_mut().map(<[u16; N]>::as_mut_slice).chain([tail]) {
             let mut word = self.peek(position_bits);
             for symbol in block {
-                let entry = entries.get((word >> (64 - n_bits)) as usize & mask).copied().unwrap_or(0);
+                let entry = entries
+                    .get((word >> (64 - n_bits)) as usize & mask)
+                    .copied()
+                    .unwrap_or(0);
                 *symbol = entry as u16;
                 word <<= entry >> 16;
                 position_bits += (entry >> 16) as usize;
@@ -237,7 +275,10 @@ impl<'a> BitReader<'a> {
     pub(crate) fn finish(self) -> Result<()> {
         let n_bytes = self.position_bits.div_ceil(8);
         if n_bytes < self.bytes.len() {
-            return Err(Error::corrupt("group", format!("{} bytes follow its end", self.bytes.len() - n_bytes)));
+            return Err(Error::corrupt(
+                "group",
+                format!("{} bytes follow its end", self.bytes.len() - n_bytes),
+            ));
         }
         if self.peek(self.position_bits) != 0 {
             return Err(Error::corrupt("group", "padding bits that are not zero"));
@@ -252,7 +293,11 @@ mod tests {
     use proptest::prelude::*;
 
     fn kraft(lengths: &[u8]) -> f64 {
-        lengths.iter().filter(|&&l| l > 0).map(|&l| (-f64::from(l)).exp2()).sum()
+        lengths
+            .iter()
+            .filter(|&&l| l > 0)
+            .map(|&l| (-f64::from(l)).exp2())
+            .sum()
     }
 
     #[test]
@@ -260,7 +305,10 @@ mod tests {
         // Huffman's tree for 1, 1, 2, 4: 3, 3, 2, 1 bits; with at most 2 bits all are 2.
         assert_eq!(code_lengths(&[1, 1, 2, 0, 4], 16).unwrap(), [3, 3, 2, 0, 1]);
         assert_eq!(code_lengths(&[1, 1, 2, 0, 4], 2).unwrap(), [2, 2, 2, 0, 2]);
-        assert_eq!(canonical_codes(&[3, 3, 2, 0, 1]), [(6, 3), (7, 3), (2, 2), (0, 0), (0, 1)]);
+        assert_eq!(
+            canonical_codes(&[3, 3, 2, 0, 1]),
+            [(6, 3), (7, 3), (2, 2), (0, 0), (0, 1)]
+        );
     }
 
     proptest! {

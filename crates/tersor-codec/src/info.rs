@@ -18,7 +18,9 @@ pub struct TensorInfo {
 impl TensorInfo {
     /// Number of elements, or `None` if it exceeds 64 bits.
     pub fn n_elements(&self) -> Option<u64> {
-        self.shape.iter().try_fold(1u64, |n, &extent| n.checked_mul(extent))
+        self.shape
+            .iter()
+            .try_fold(1u64, |n, &extent| n.checked_mul(extent))
     }
 
     /// Bytes of all elements, or `None` if it exceeds 64 bits.

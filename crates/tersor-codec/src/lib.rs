@@ -32,10 +32,12 @@ pub use dtype::{Dtype, decode_to_f32, encode_f32};
 pub use error::{Error, Result};
 pub use file::{FileReader, MAGIC, VERSION, encode_header, file_digest, group_crc, group_digest};
 pub use group::{
-    MAX_GROUP_ELEMENTS, SegmentInput, SegmentOutput, decode_group, encode_group, encoded_len_bytes, estimate_bits,
+    MAX_GROUP_ELEMENTS, SegmentInput, SegmentOutput, decode_group, encode_group, encoded_len_bytes,
+    estimate_bits,
 };
 pub use info::{Blob, Shard, TensorInfo};
 pub use limits::Limits;
 pub use quantized::{
-    DEFAULT_GROUP_ELEMENTS, EncodeOptions, EncodedGroup, QuantizedCheckpoint, QuantizedTensor, TensorData, assemble, plan_groups,
+    DEFAULT_GROUP_ELEMENTS, EncodeOptions, EncodedGroup, QuantizedCheckpoint, QuantizedTensor, TensorData,
+    assemble, plan_groups,
 };

@@ -13,13 +13,21 @@ pub struct Limits {
 
 impl Default for Limits {
     fn default() -> Self {
-        Self { max_decoded_bytes: 16 << 30, max_tensors: 1 << 20, max_directory_bytes: 256 << 20 }
+        Self {
+            max_decoded_bytes: 16 << 30,
+            max_tensors: 1 << 20,
+            max_directory_bytes: 256 << 20,
+        }
     }
 }
 
 impl Limits {
     /// No bound but those of the format itself: for files that you made.
-    pub const NONE: Self = Self { max_decoded_bytes: u64::MAX, max_tensors: u64::MAX, max_directory_bytes: u64::MAX };
+    pub const NONE: Self = Self {
+        max_decoded_bytes: u64::MAX,
+        max_tensors: u64::MAX,
+        max_directory_bytes: u64::MAX,
+    };
 
     /// Sets [`max_decoded_bytes`](Self::max_decoded_bytes).
     #[must_use]

@@ -64,7 +64,10 @@ pub struct EncodeOptions {
 
 impl Default for EncodeOptions {
     fn default() -> Self {
-        Self { coder: Coder::Ans, group_elements: DEFAULT_GROUP_ELEMENTS }
+        Self {
+            coder: Coder::Ans,
+            group_elements: DEFAULT_GROUP_ELEMENTS,
+        }
     }
 }
 
@@ -105,7 +108,11 @@ pub fn plan_groups<K: PartialEq + Copy>(
             open = None;
             continue;
         }
-        let segment = Segment { item, start: 0, len: n };
+        let segment = Segment {
+            item,
+            start: 0,
+            len: n,
+        };
         match (open, groups.last_mut()) {
             (Some(n_open), Some((k, segments))) if *k == kind && n_open + n <= target => {
                 segments.push(segment);
@@ -137,20 +144,30 @@ impl EncodedGroup {
     /// # Errors
     /// [`Error::Invalid`].
     pub fn raw(segments: Vec<Segment>, parts: &[(&[u8], usize)], coder: Coder) -> Result<Self> {
-        let inputs: Vec<SegmentInput<'_>> =
-            parts.iter().map(|&(bytes, item_bytes)| SegmentInput::Raw { bytes, item_bytes }).collect();
+        let inputs: Vec<SegmentInput<'_>> = parts
+            .iter()
+            .map(|&(bytes, item_bytes)| SegmentInput::Raw { bytes, item_bytes })
+            .collect();
         let mut best = (encode_group(&inputs, coder)?, coder);
         let deflated = encode_group(&inputs, Coder::Deflate)?;
         if deflated.len() < best.0.len() {
             best = (deflated, Coder::Deflate);
         }
-        let all: Vec<u8> = parts.iter().flat_map(|(bytes, _)| bytes.iter().copied()).collect();
+        let all: Vec<u8> = parts
+            .iter()
+            .flat_map(|(bytes, _)| bytes.iter().copied())
+            .collect();
         Ok(Self::new(best.0, best.1, segments, group_digest(&all)))
     }
 
     /// Puts a group's bytes together with what is said about them.
     pub fn new(bytes: Vec<u8>, coder: Coder, segments: Vec<Segment>, digest: u64) -> Self {
-        let entry = GroupEntry { coder, size_bytes: bytes.len() as u64, crc: group_crc(&bytes), segments };
+        let entry = GroupEntry {
+            coder,
+            size_bytes: bytes.len() as u64,
+            crc: group_crc(&bytes),
+            segments,
+        };
         Self { entry, bytes, digest }
     }
 
@@ -158,7 +175,11 @@ impl EncodedGroup {
     ///
     /// # Errors
     /// [`Error::Invalid`] if a symbol is outside its codebook.
-    pub fn symbols(segments: Vec<Segment>, parts: &[(&[u16], &Codebook, &Dequantizer<'_>)], coder: Coder) -> Result<Self> {
+    pub fn symbols(
+        segments: Vec<Segment>,
+        parts: &[(&[u16], &Codebook, &Dequantizer<'_>)],
+        coder: Coder,
+    ) -> Result<Self> {
         let inputs: Vec<SegmentInput<'_>> = parts
             .iter()
             .map(|(symbols, codebook, _)| SegmentInput::Symbols {
@@ -172,7 +193,11 @@ impl EncodedGroup {
         for (segment, (symbols, _, dequantizer)) in segments.iter().zip(parts) {
             let start = decoded.len();
             decoded.resize(start + symbols.len() * dequantizer.size_bytes(), 0);
-            dequantizer.write(segment.start, symbols, decoded.get_mut(start..).unwrap_or_default());
+            dequantizer.write(
+                segment.start,
+                symbols,
+                decoded.get_mut(start..).unwrap_or_default(),
+            );
         }
         Ok(Self::new(bytes, coder, segments, group_digest(&decoded)))
     }
@@ -196,15 +221,32 @@ impl QuantizedCheckpoint {
     /// The directory of the file that [`encode`](Self::encode) writes, without groups.
     pub fn directory(&self) -> Directory {
         let storage = |data: &TensorData| match data {
-            TensorData::Quantized { codebook, scales, .. } => Storage::Quantized { codebook: *codebook, scales: scales.clone() },
+            TensorData::Quantized { codebook, scales, .. } => Storage::Quantized {
+                codebook: *codebook,
+                scales: scales.clone(),
+            },
             TensorData::Raw(_) => Storage::Raw,
             TensorData::Alias(target) => Storage::Alias(*target),
         };
         Directory {
-            entries: self.tensors.iter().map(|t| Entry { info: t.info.clone(), storage: storage(&t.data) }).collect(),
+            entries: self
+                .tensors
+                .iter()
+                .map(|t| Entry {
+                    info: t.info.clone(),
+                    storage: storage(&t.data),
+                })
+                .collect(),
             codebooks: self.codebooks.clone(),
             shards: self.shards.clone(),
-            blobs: self.blobs.iter().map(|b| BlobEntry { path: b.path.clone(), size_bytes: b.bytes.len() as u64 }).collect(),
+            blobs: self
+                .blobs
+                .iter()
+                .map(|b| BlobEntry {
+                    path: b.path.clone(),
+                    size_bytes: b.bytes.len() as u64,
+                })
+                .collect(),
             groups: Vec::new(),
         }
     }
@@ -219,19 +261,36 @@ impl QuantizedCheckpoint {
             let n = tensor.info.n_elements().and_then(|n| usize::try_from(n).ok());
             let (found, what) = match &tensor.data {
                 TensorData::Quantized { symbols, .. } => (Some(symbols.len()), "symbols"),
-                TensorData::Raw(bytes) => (bytes.len().checked_div(tensor.info.dtype.size_bytes()), "elements"),
+                TensorData::Raw(bytes) => (
+                    bytes.len().checked_div(tensor.info.dtype.size_bytes()),
+                    "elements",
+                ),
                 TensorData::Alias(_) => (n, "elements"),
             };
             if n != found {
                 let found = found.unwrap_or(0);
-                return Err(Error::invalid(format!("tensor {:?} of shape {:?} with {found} {what}", tensor.info.name, tensor.info.shape)));
+                return Err(Error::invalid(format!(
+                    "tensor {:?} of shape {:?} with {found} {what}",
+                    tensor.info.name, tensor.info.shape
+                )));
             }
         }
-        let kind = |item: usize| matches!(self.tensors.get(item).map(|t| &t.data), Some(TensorData::Quantized { .. }));
+        let kind = |item: usize| {
+            matches!(
+                self.tensors.get(item).map(|t| &t.data),
+                Some(TensorData::Quantized { .. })
+            )
+        };
         let items: Vec<_> = directory.items().map(|(item, n)| (item, n, kind(item))).collect();
         let groups: Result<Vec<EncodedGroup>> = plan_groups(items, options.group_elements)
             .into_iter()
-            .map(|(quantized, segments)| if quantized { self.encode_symbols(segments, options.coder) } else { self.encode_raw(segments, options.coder) })
+            .map(|(quantized, segments)| {
+                if quantized {
+                    self.encode_symbols(segments, options.coder)
+                } else {
+                    self.encode_raw(segments, options.coder)
+                }
+            })
             .collect();
         assemble(directory, &groups?)
     }
@@ -239,26 +298,58 @@ impl QuantizedCheckpoint {
     fn encode_symbols(&self, segments: Vec<Segment>, coder: Coder) -> Result<EncodedGroup> {
         let mut dequantizers = Vec::new();
         for segment in &segments {
-            if let Some(QuantizedTensor { info, data: TensorData::Quantized { codebook, scales, symbols } }) = self.tensors.get(segment.item) {
+            if let Some(QuantizedTensor {
+                info,
+                data:
+                    TensorData::Quantized {
+                        codebook,
+                        scales,
+                        symbols,
+                    },
+            }) = self.tensors.get(segment.item)
+            {
                 let index = *codebook;
                 let codebook = self.codebooks.get(index);
-                let codebook = codebook.ok_or_else(|| Error::invalid(format!("tensor {:?} with codebook {index}", info.name)))?;
-                let part = symbols.get(segment.start as usize..(segment.start + segment.len) as usize).unwrap_or_default();
-                dequantizers.push((part, codebook, Dequantizer::new(codebook, scales.as_ref(), info.dtype, &info.shape)?));
+                let codebook = codebook
+                    .ok_or_else(|| Error::invalid(format!("tensor {:?} with codebook {index}", info.name)))?;
+                let part = symbols
+                    .get(segment.start as usize..(segment.start + segment.len) as usize)
+                    .unwrap_or_default();
+                dequantizers.push((
+                    part,
+                    codebook,
+                    Dequantizer::new(codebook, scales.as_ref(), info.dtype, &info.shape)?,
+                ));
             }
         }
-        let parts: Vec<_> = dequantizers.iter().map(|(symbols, codebook, d)| (*symbols, *codebook, d)).collect();
+        let parts: Vec<_> = dequantizers
+            .iter()
+            .map(|(symbols, codebook, d)| (*symbols, *codebook, d))
+            .collect();
         EncodedGroup::symbols(segments, &parts, coder)
     }
 
     fn encode_raw(&self, segments: Vec<Segment>, coder: Coder) -> Result<EncodedGroup> {
         let part = |s: &Segment| {
             let (bytes, size) = match self.tensors.get(s.item) {
-                Some(QuantizedTensor { info, data: TensorData::Raw(bytes) }) => (bytes.as_slice(), info.dtype.size_bytes()),
+                Some(QuantizedTensor {
+                    info,
+                    data: TensorData::Raw(bytes),
+                }) => (bytes.as_slice(), info.dtype.size_bytes()),
                 Some(_) => (&[][..], 1),
-                None => (self.blobs.get(s.item - self.tensors.len()).map_or(&[][..], |b| &b.bytes), 1),
+                None => (
+                    self.blobs
+                        .get(s.item - self.tensors.len())
+                        .map_or(&[][..], |b| &b.bytes),
+                    1,
+                ),
             };
-            (bytes.get(s.start as usize * size..(s.start + s.len) as usize * size).unwrap_or_default(), size)
+            (
+                bytes
+                    .get(s.start as usize * size..(s.start + s.len) as usize * size)
+                    .unwrap_or_default(),
+                size,
+            )
         };
         let parts: Vec<_> = segments.iter().map(part).collect();
         EncodedGroup::raw(segments, &parts, coder)
@@ -271,20 +362,32 @@ impl QuantizedCheckpoint {
     pub fn decode(file: &[u8], limits: Limits) -> Result<Self> {
         let reader = FileReader::new(file, limits)?;
         let directory = reader.directory();
-        let mut result = Self { codebooks: directory.codebooks.clone(), shards: directory.shards.clone(), ..Self::default() };
+        let mut result = Self {
+            codebooks: directory.codebooks.clone(),
+            shards: directory.shards.clone(),
+            ..Self::default()
+        };
         for entry in &directory.entries {
             let n = entry.info.n_elements().unwrap_or(0) as usize;
             let data = match &entry.storage {
-                Storage::Quantized { codebook, scales } => {
-                    TensorData::Quantized { codebook: *codebook, scales: scales.clone(), symbols: vec![0; n] }
-                }
+                Storage::Quantized { codebook, scales } => TensorData::Quantized {
+                    codebook: *codebook,
+                    scales: scales.clone(),
+                    symbols: vec![0; n],
+                },
                 Storage::Raw => TensorData::Raw(vec![0; n * entry.info.dtype.size_bytes()]),
                 Storage::Alias(target) => TensorData::Alias(*target),
             };
-            result.tensors.push(QuantizedTensor { info: entry.info.clone(), data });
+            result.tensors.push(QuantizedTensor {
+                info: entry.info.clone(),
+                data,
+            });
         }
         for blob in &directory.blobs {
-            result.blobs.push(Blob { path: blob.path.clone(), bytes: vec![0; blob.size_bytes as usize] });
+            result.blobs.push(Blob {
+                path: blob.path.clone(),
+                bytes: vec![0; blob.size_bytes as usize],
+            });
         }
         for (index, group) in directory.groups.iter().enumerate() {
             result.decode_into(&reader, index, group)?;
@@ -295,29 +398,57 @@ impl QuantizedCheckpoint {
     fn decode_into(&mut self, reader: &FileReader<'_>, index: usize, group: &GroupEntry) -> Result<()> {
         let bytes = reader.group_bytes(index)?;
         // The segments of a group are consecutive items: walk tensors and blobs once, in order.
-        let (Some(first), n_tensors) = (group.segments.first().map(|s| s.item), self.tensors.len()) else { return Ok(()) };
+        let (Some(first), n_tensors) = (group.segments.first().map(|s| s.item), self.tensors.len()) else {
+            return Ok(());
+        };
         let mut outputs = Vec::with_capacity(group.segments.len());
         let mut segments = group.segments.iter().peekable();
         for (item, tensor) in self.tensors.iter_mut().enumerate().skip(first) {
-            let Some(segment) = segments.next_if(|s| s.item == item) else { continue };
+            let Some(segment) = segments.next_if(|s| s.item == item) else {
+                continue;
+            };
             let (start, end) = (segment.start as usize, (segment.start + segment.len) as usize);
             outputs.push(match &mut tensor.data {
-                TensorData::Quantized { codebook, symbols, .. } => {
-                    let codebook = self.codebooks.get(*codebook).ok_or_else(|| Error::corrupt("directory", "a codebook"))?;
+                TensorData::Quantized {
+                    codebook, symbols, ..
+                } => {
+                    let codebook = self
+                        .codebooks
+                        .get(*codebook)
+                        .ok_or_else(|| Error::corrupt("directory", "a codebook"))?;
                     let out = symbols.get_mut(start..end).unwrap_or_default();
-                    SegmentOutput::Symbols { out, n_levels: codebook.n_levels(), zero: codebook.zero_symbol() }
+                    SegmentOutput::Symbols {
+                        out,
+                        n_levels: codebook.n_levels(),
+                        zero: codebook.zero_symbol(),
+                    }
                 }
                 TensorData::Raw(bytes) => {
                     let item_bytes = tensor.info.dtype.size_bytes();
-                    SegmentOutput::Raw { out: bytes.get_mut(start * item_bytes..end * item_bytes).unwrap_or_default(), item_bytes }
+                    SegmentOutput::Raw {
+                        out: bytes
+                            .get_mut(start * item_bytes..end * item_bytes)
+                            .unwrap_or_default(),
+                        item_bytes,
+                    }
                 }
                 TensorData::Alias(_) => continue,
             });
         }
-        for (i, blob) in self.blobs.iter_mut().enumerate().skip(first.saturating_sub(n_tensors)) {
-            let Some(segment) = segments.next_if(|s| s.item == n_tensors + i) else { continue };
+        for (i, blob) in self
+            .blobs
+            .iter_mut()
+            .enumerate()
+            .skip(first.saturating_sub(n_tensors))
+        {
+            let Some(segment) = segments.next_if(|s| s.item == n_tensors + i) else {
+                continue;
+            };
             let range = segment.start as usize..(segment.start + segment.len) as usize;
-            outputs.push(SegmentOutput::Raw { out: blob.bytes.get_mut(range).unwrap_or_default(), item_bytes: 1 });
+            outputs.push(SegmentOutput::Raw {
+                out: blob.bytes.get_mut(range).unwrap_or_default(),
+                item_bytes: 1,
+            });
         }
         decode_group(bytes, group.coder, &mut outputs)
     }
@@ -327,14 +458,25 @@ impl QuantizedCheckpoint {
     /// # Errors
     /// [`Error::Invalid`] if the index, the codebook or the scales do not fit.
     pub fn dequantize(&self, index: usize) -> Result<Vec<u8>> {
-        let tensor = self.tensors.get(index).ok_or_else(|| Error::invalid(format!("tensor {index} of {}", self.tensors.len())))?;
+        let tensor = self
+            .tensors
+            .get(index)
+            .ok_or_else(|| Error::invalid(format!("tensor {index} of {}", self.tensors.len())))?;
         match &tensor.data {
             TensorData::Raw(bytes) => Ok(bytes.clone()),
             TensorData::Alias(target) if *target < index => self.dequantize(*target),
             TensorData::Alias(target) => Err(Error::invalid(format!("tensor {index} an alias of {target}"))),
-            TensorData::Quantized { codebook, scales, symbols } => {
-                let codebook = self.codebooks.get(*codebook).ok_or_else(|| Error::invalid("a codebook that is not there"))?;
-                let dequantizer = Dequantizer::new(codebook, scales.as_ref(), tensor.info.dtype, &tensor.info.shape)?;
+            TensorData::Quantized {
+                codebook,
+                scales,
+                symbols,
+            } => {
+                let codebook = self
+                    .codebooks
+                    .get(*codebook)
+                    .ok_or_else(|| Error::invalid("a codebook that is not there"))?;
+                let dequantizer =
+                    Dequantizer::new(codebook, scales.as_ref(), tensor.info.dtype, &tensor.info.shape)?;
                 let mut out = vec![0; symbols.len() * dequantizer.size_bytes()];
                 dequantizer.write(0, symbols, &mut out);
                 Ok(out)

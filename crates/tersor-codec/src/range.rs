@@ -32,7 +32,10 @@ pub(crate) struct Bit {
 
 impl Default for Bit {
     fn default() -> Self {
-        Self { p_one: 1 << 15, count: 0 }
+        Self {
+            p_one: 1 << 15,
+            count: 0,
+        }
     }
 }
 
@@ -81,7 +84,10 @@ pub(crate) struct TreeModel {
 impl TreeModel {
     /// A model of values below 2^`n_bits`.
     pub(crate) fn new(n_bits: u32) -> Self {
-        Self { nodes: vec![Bit::default(); 1 << n_bits], n_bits }
+        Self {
+            nodes: vec![Bit::default(); 1 << n_bits],
+            n_bits,
+        }
     }
 
     /// Codes `value`, highest bit first.
@@ -108,7 +114,10 @@ pub(crate) struct UintModel {
 
 impl Default for UintModel {
     fn default() -> Self {
-        Self { length: [Bit::default(); 64], mantissa: vec![[Bit::default(); 4]; 64] }
+        Self {
+            length: [Bit::default(); 64],
+            mantissa: vec![[Bit::default(); 4]; 64],
+        }
     }
 }
 
@@ -116,7 +125,11 @@ impl UintModel {
     /// Codes `value`.
     pub(crate) fn code(&mut self, coder: &mut impl BitCoder, value: u64) -> Result<u64> {
         let plus_one = value.wrapping_add(1);
-        let wanted = if plus_one == 0 { 63 } else { plus_one.ilog2().min(63) };
+        let wanted = if plus_one == 0 {
+            63
+        } else {
+            plus_one.ilog2().min(63)
+        };
         let mut n_bits = 0u32;
         for (i, model) in self.length.iter_mut().take(63).enumerate() {
             if !coder.bit(model, (i as u32) < wanted)? {
@@ -162,7 +175,14 @@ pub(crate) struct RangeEncoder {
 
 impl RangeEncoder {
     pub(crate) fn new() -> Self {
-        Self { low: 0, range: u32::MAX, cache: 0, pending: 0, started: false, out: Vec::new() }
+        Self {
+            low: 0,
+            range: u32::MAX,
+            cache: 0,
+            pending: 0,
+            started: false,
+            out: Vec::new(),
+        }
     }
 
     fn shift_low(&mut self) {
@@ -251,7 +271,13 @@ pub(crate) struct RangeDecoder<'a> {
 impl<'a> RangeDecoder<'a> {
     /// A decoder of all of `bytes`; `part` names them in errors.
     pub(crate) fn new(bytes: &'a [u8], part: &'static str) -> Result<Self> {
-        let mut decoder = Self { bytes, position: 0, code: 0, range: u32::MAX, part };
+        let mut decoder = Self {
+            bytes,
+            position: 0,
+            code: 0,
+            range: u32::MAX,
+            part,
+        };
         for _ in 0..4 {
             decoder.code = decoder.code << 8 | decoder.next_byte()?;
         }

@@ -43,11 +43,20 @@ impl EncodeTable {
         match distribution {
             Distribution::Uniform { n } => {
                 let scale_bits = uniform_scale_bits(*n);
-                Self { scale_bits, symbols: (0..*n).map(|s| uniform_frequency(*n, s, scale_bits)).collect() }
+                Self {
+                    scale_bits,
+                    symbols: (0..*n).map(|s| uniform_frequency(*n, s, scale_bits)).collect(),
+                }
             }
-            Distribution::Frequencies { scale_bits, frequencies } => scaled(*scale_bits, frequencies),
+            Distribution::Frequencies {
+                scale_bits,
+                frequencies,
+            } => scaled(*scale_bits, frequencies),
             // Nothing is written for these.
-            Distribution::Constant { .. } | Distribution::Lengths(_) => Self { scale_bits: 8, symbols: Vec::new() },
+            Distribution::Constant { .. } | Distribution::Lengths(_) => Self {
+                scale_bits: 8,
+                symbols: Vec::new(),
+            },
         }
     }
 }
@@ -61,7 +70,10 @@ pub(crate) struct Encoder {
 
 impl Encoder {
     pub(crate) fn new(n_lanes: usize) -> Self {
-        Self { states: vec![STATE_MIN; n_lanes], words: Vec::new() }
+        Self {
+            states: vec![STATE_MIN; n_lanes],
+            words: Vec::new(),
+        }
     }
 
     /// Codes a run that comes before all runs coded so far.
@@ -71,9 +83,10 @@ impl Encoder {
             return;
         }
         for (i, &symbol) in symbols.iter().enumerate().rev() {
-            let (Some(&(frequency, before)), Some(state)) =
-                (table.symbols.get(usize::from(symbol)), self.states.get_mut(i % n_lanes))
-            else {
+            let (Some(&(frequency, before)), Some(state)) = (
+                table.symbols.get(usize::from(symbol)),
+                self.states.get_mut(i % n_lanes),
+            ) else {
                 continue;
             };
             if u64::from(*state) >= u64::from(frequency) << (32 - table.scale_bits) {
@@ -87,7 +100,9 @@ impl Encoder {
     /// The final states, then the words, all little-endian.
     pub(crate) fn finish(self) -> Vec<u8> {
         let states = self.states.iter().flat_map(|s| s.to_le_bytes());
-        states.chain(self.words.iter().rev().flat_map(|w| w.to_le_bytes())).collect()
+        states
+            .chain(self.words.iter().rev().flat_map(|w| w.to_le_bytes()))
+            .collect()
     }
 }
 
@@ -96,7 +111,10 @@ pub(crate) enum Table {
     /// Always the same symbol, in no bits.
     Constant(u16),
     /// Scale of at most 12 bits and symbols below 256: (frequency - 1) << 20 | (slot - cumulative) << 8 | symbol.
-    Small { scale_bits: u32, entries: Box<[u32; 1 << 12]> },
+    Small {
+        scale_bits: u32,
+        entries: Box<[u32; 1 << 12]>,
+    },
     /// Frequency << 32 | (slot - cumulative) << 16 | symbol.
     Large { scale_bits: u32, entries: Vec<u64> },
 }
@@ -107,15 +125,22 @@ impl Table {
             Distribution::Constant { symbol, .. } => return Ok(Self::Constant(*symbol as u16)),
             Distribution::Uniform { n } => {
                 let scale_bits = uniform_scale_bits(*n);
-                (scale_bits, (0..*n).map(|s| uniform_frequency(*n, s, scale_bits).0).collect())
+                (
+                    scale_bits,
+                    (0..*n).map(|s| uniform_frequency(*n, s, scale_bits).0).collect(),
+                )
             }
-            Distribution::Frequencies { scale_bits, frequencies } => (*scale_bits, frequencies.clone()),
-            Distribution::Lengths(_) => return Err(Error::corrupt("group header", "code lengths in an ANS group")),
+            Distribution::Frequencies {
+                scale_bits,
+                frequencies,
+            } => (*scale_bits, frequencies.clone()),
+            Distribution::Lengths(_) => {
+                return Err(Error::corrupt("group header", "code lengths in an ANS group"));
+            }
         };
-        let slots = frequencies
-            .iter()
-            .enumerate()
-            .flat_map(|(symbol, &frequency)| (0..frequency).map(move |offset| (symbol as u32, frequency, offset)));
+        let slots = frequencies.iter().enumerate().flat_map(|(symbol, &frequency)| {
+            (0..frequency).map(move |offset| (symbol as u32, frequency, offset))
+        });
         if scale_bits <= 12 && frequencies.len() <= 256 {
             let mut entries = Box::new([0u32; 1 << 12]);
             for (entry, (symbol, frequency, offset)) in entries.iter_mut().zip(slots) {
@@ -123,8 +148,11 @@ impl Table {
             }
             Ok(Self::Small { scale_bits, entries })
         } else {
-            let entries =
-                slots.map(|(symbol, frequency, offset)| u64::from(frequency) << 32 | u64::from(offset) << 16 | u64::from(symbol)).collect();
+            let entries = slots
+                .map(|(symbol, frequency, offset)| {
+                    u64::from(frequency) << 32 | u64::from(offset) << 16 | u64::from(symbol)
+                })
+                .collect();
             Ok(Self::Large { scale_bits, entries })
         }
     }
@@ -141,8 +169,14 @@ pub(crate) struct Decoder<'a, const LANES: usize> {
 
 impl<'a, const LANES: usize> Decoder<'a, LANES> {
     pub(crate) fn new(bytes: &'a [u8]) -> Result<Self> {
-        let (states, words) = bytes.split_at_checked(4 * LANES).ok_or(Error::Truncated { part: "group" })?;
-        let mut decoder = Self { states: [0; LANES], words: words.as_chunks().0, position: 0 };
+        let (states, words) = bytes
+            .split_at_checked(4 * LANES)
+            .ok_or(Error::Truncated { part: "group" })?;
+        let mut decoder = Self {
+            states: [0; LANES],
+            words: words.as_chunks().0,
+            position: 0,
+        };
         if words.len() % 2 != 0 {
             return Err(Error::corrupt("group", "half a word at its end"));
         }
@@ -163,14 +197,24 @@ impl<'a, const LANES: usize> Decoder<'a, LANES> {
                 let mask = (1u32 << scale_bits) - 1;
                 self.each(out, |state| {
                     let entry = entries[(state & mask) as usize & 0xfff];
-                    ((entry >> 20) + 1, state >> scale_bits, entry >> 8 & 0xfff, entry as u16 & 0xff)
+                    (
+                        (entry >> 20) + 1,
+                        state >> scale_bits,
+                        entry >> 8 & 0xfff,
+                        entry as u16 & 0xff,
+                    )
                 });
             }
             Table::Large { scale_bits, entries } => {
                 let mask = (1u32 << scale_bits) - 1;
                 self.each(out, |state| {
                     let entry = entries.get((state & mask) as usize).copied().unwrap_or(0);
-                    ((entry >> 32) as u32, state >> scale_bits, entry as u32 >> 16, entry as u16)
+                    (
+                        (entry >> 32) as u32,
+                        state >> scale_bits,
+                        entry as u32 >> 16,
+                        entry as u16,
+                    )
                 });
             }
         }
@@ -189,7 +233,9 @@ impl<'a, const LANES: usize> Decoder<'a, LANES> {
         let mut step = |state: &mut u32, out: &mut u16| {
             let (frequency, quotient, offset, symbol) = lookup(*state);
             let mut next = frequency.wrapping_mul(quotient).wrapping_add(offset);
-            let word = words.get(position).map_or(0, |w| u32::from(u16::from_le_bytes(*w)));
+            let word = words
+                .get(position)
+                .map_or(0, |w| u32::from(u16::from_le_bytes(*w)));
             let refill = next < STATE_MIN;
             let refilled = next << 16 | word;
             if refill {
@@ -215,10 +261,16 @@ impl<'a, const LANES: usize> Decoder<'a, LANES> {
     /// Checks that the states are the encoder's first and all words were read.
     pub(crate) fn finish(self) -> Result<()> {
         if self.position < self.words.len() {
-            return Err(Error::corrupt("group", format!("{} words follow its end", self.words.len() - self.position)));
+            return Err(Error::corrupt(
+                "group",
+                format!("{} words follow its end", self.words.len() - self.position),
+            ));
         }
         if self.states.iter().any(|&s| s != STATE_MIN) {
-            return Err(Error::corrupt("group", "an ANS stream that does not end where it began"));
+            return Err(Error::corrupt(
+                "group",
+                "an ANS stream that does not end where it began",
+            ));
         }
         Ok(())
     }
@@ -239,7 +291,9 @@ mod tests {
         let mut decoder = Decoder::<LANES>::new(&bytes).unwrap();
         for (distribution, symbols) in runs {
             let mut back = vec![u16::MAX; symbols.len()];
-            decoder.run(&Table::new(distribution).unwrap(), &mut back).unwrap();
+            decoder
+                .run(&Table::new(distribution).unwrap(), &mut back)
+                .unwrap();
             assert_eq!(&back, symbols);
         }
         decoder.finish().unwrap();
@@ -250,7 +304,10 @@ mod tests {
         let mut counts = vec![0u64; n];
         symbols.iter().for_each(|&s| counts[usize::from(s)] += 1);
         match normalize(&counts, scale_bits) {
-            Some(frequencies) => Distribution::Frequencies { scale_bits, frequencies },
+            Some(frequencies) => Distribution::Frequencies {
+                scale_bits,
+                frequencies,
+            },
             None => Distribution::Uniform { n: n as u32 },
         }
     }
@@ -277,7 +334,13 @@ mod tests {
     #[test]
     fn a_single_symbol_with_all_the_frequency_costs_nothing() {
         let frequencies = vec![0, 1 << 16, 0];
-        let bytes = round_trip::<1>(&[(Distribution::Frequencies { scale_bits: 16, frequencies }, vec![1; 1000])]);
+        let bytes = round_trip::<1>(&[(
+            Distribution::Frequencies {
+                scale_bits: 16,
+                frequencies,
+            },
+            vec![1; 1000],
+        )]);
         assert_eq!(bytes.len(), 4); // the state alone
     }
 }

@@ -15,7 +15,11 @@ pub(crate) fn read_varint(bytes: &[u8]) -> Option<(u64, &[u8])> {
     for (i, &byte) in bytes.iter().enumerate().take(9) {
         value |= u64::from(byte & 0x7f) << (7 * i);
         if byte < 0x80 {
-            return if byte == 0 && i > 0 { None } else { Some((value, bytes.get(i + 1..)?)) };
+            return if byte == 0 && i > 0 {
+                None
+            } else {
+                Some((value, bytes.get(i + 1..)?))
+            };
         }
     }
     None
