@@ -5,7 +5,7 @@ use crate::range::{Bit, BitCoder, TreeModel, UintModel};
 use crate::{Error, Result, huffman};
 
 /// Largest alphabet of a run.
-pub const MAX_ALPHABET: usize = 1 << 16;
+pub(crate) const MAX_ALPHABET: usize = 1 << 16;
 /// Fewest and most bits of the frequencies' sum.
 pub(crate) const SCALE_BITS: std::ops::RangeInclusive<u32> = 8..=16;
 
