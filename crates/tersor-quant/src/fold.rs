@@ -110,12 +110,25 @@ mod tests {
     #[test]
     fn cuts_cover_all_weights_in_order() {
         let w: Vec<f32> = (0..200_000u32).map(|i| i as f32).collect();
-        let parts = [Source::constant(&w[..70_000], 1.0), Source::constant(&[], 1.0), Source::constant(&w[70_000..], 2.0)];
+        let parts = [
+            Source::constant(&w[..70_000], 1.0),
+            Source::constant(&[], 1.0),
+            Source::constant(&w[70_000..], 2.0),
+        ];
         let cuts = cut(&parts, 3);
         assert_eq!(cuts.len(), 3);
-        let all: Vec<f32> = cuts.iter().flatten().flat_map(|(_, s)| s.weights.iter().copied()).collect();
+        let all: Vec<f32> = cuts
+            .iter()
+            .flatten()
+            .flat_map(|(_, s)| s.weights.iter().copied())
+            .collect();
         assert_eq!(all, w);
-        assert!(cuts.iter().flatten().all(|(i, s)| (*i == 0) == (s.weights[0] < 70_000.0)), "parts are not mixed");
+        assert!(
+            cuts.iter()
+                .flatten()
+                .all(|(i, s)| (*i == 0) == (s.weights[0] < 70_000.0)),
+            "parts are not mixed"
+        );
     }
 
     #[test]

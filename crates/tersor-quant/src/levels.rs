@@ -18,8 +18,14 @@ use crate::source::Source;
 /// If `out` and the source differ in length.
 pub fn assign_nearest(source: &Source, levels: &[f32], zero: Option<u16>, out: &mut [u16]) -> Result<Report> {
     let usable = levels.len() - usize::from(zero.is_some()).min(levels.len());
-    if levels.len() > MAX_LEVELS || (usable == 0 && source.weights.iter().any(|&w| w != 0.0 || zero.is_none())) {
-        return Err(Error::Levels { got: levels.len(), min: 1 + usize::from(zero.is_some()), why: "" });
+    if levels.len() > MAX_LEVELS
+        || (usable == 0 && source.weights.iter().any(|&w| w != 0.0 || zero.is_none()))
+    {
+        return Err(Error::Levels {
+            got: levels.len(),
+            min: 1 + usize::from(zero.is_some()),
+            why: "",
+        });
     }
     let nearest = Nearest::new(levels, zero.map(usize::from));
     let tallies = map_out(source, out, |chunk, out| {
@@ -34,7 +40,7 @@ pub fn assign_nearest(source: &Source, levels: &[f32], zero: Option<u16>, out: &
         });
         tally
     });
-    Ok(Tally::total(levels.len(), tallies))
+    Ok(Tally::total(levels.len(), &tallies))
 }
 
 /// Counts and losses while they are added up.
@@ -46,7 +52,11 @@ pub(crate) struct Tally {
 
 impl Tally {
     pub(crate) fn new(n_levels: usize) -> Self {
-        Tally { counts: vec![0; n_levels], weighted: 0.0, squared: 0.0 }
+        Tally {
+            counts: vec![0; n_levels],
+            weighted: 0.0,
+            squared: 0.0,
+        }
     }
 
     /// Adds a weight at distance `d` from its level.
@@ -59,14 +69,19 @@ impl Tally {
     }
 
     /// The report of tallies, added in order.
-    pub(crate) fn total(n_levels: usize, tallies: Vec<Tally>) -> Report {
+    pub(crate) fn total(n_levels: usize, tallies: &[Tally]) -> Report {
         let mut sum = Tally::new(n_levels);
-        tallies.into_iter().for_each(|tally| sum.merge(&tally));
+        for tally in tallies {
+            sum.merge(tally);
+        }
         sum.report()
     }
 
     pub(crate) fn merge(&mut self, other: &Tally) {
-        self.counts.iter_mut().zip(&other.counts).for_each(|(a, b)| *a += b);
+        self.counts
+            .iter_mut()
+            .zip(&other.counts)
+            .for_each(|(a, b)| *a += b);
         self.weighted += other.weighted;
         self.squared += other.squared;
     }
@@ -87,12 +102,20 @@ pub(crate) struct Nearest {
 
 impl Nearest {
     pub(crate) fn new(levels: &[f32], zero: Option<usize>) -> Self {
-        let usable: Vec<f32> =
-            levels.iter().enumerate().filter(|(i, _)| Some(*i) != zero).map(|(_, &v)| v).collect();
+        let usable: Vec<f32> = levels
+            .iter()
+            .enumerate()
+            .filter(|(i, _)| Some(*i) != zero)
+            .map(|(_, &v)| v)
+            .collect();
         let middle = |pair: &[f32]| below(0.5 * (f64::from(pair[0]) + f64::from(pair[1])));
         let mut thresholds: Vec<f32> = usable.windows(2).map(middle).collect();
         thresholds.resize((thresholds.len() + 1).next_power_of_two(), f32::INFINITY);
-        Nearest { thresholds, zero: zero.unwrap_or(usize::MAX), reserved: zero.is_some() }
+        Nearest {
+            thresholds,
+            zero: zero.unwrap_or(usize::MAX),
+            reserved: zero.is_some(),
+        }
     }
 
     #[inline]
@@ -123,7 +146,11 @@ pub(crate) fn rank(thresholds: &[f32], w: f32) -> usize {
 /// Largest `f32` not above `x`: for every `f32` `w`, `w > below(x)` if and only if `w > x`.
 pub(crate) fn below(x: f64) -> f32 {
     let rounded = x as f32;
-    if f64::from(rounded) > x { rounded.next_down() } else { rounded }
+    if f64::from(rounded) > x {
+        rounded.next_down()
+    } else {
+        rounded
+    }
 }
 
 #[cfg(test)]

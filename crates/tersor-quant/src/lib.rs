@@ -1,9 +1,25 @@
-//! Weights and sensitivities to codebooks and symbols.
-
-mod error;
-mod price;
-mod report;
-mod source;
+//! Weights and their sensitivities in, codebooks and symbols out.
+//!
+//! Every quantizer minimises a part of one objective over the symbols `q_i` and the levels `v`:
+//!
+//! ```text
+//! J = sum_i 1/2 h_i (w_i - v[q_i])^2  +  slope * bits
+//! ```
+//!
+//! | module | levels | rate |
+//! |---|---|---|
+//! | [`kmeans`] | free, `k` of them | ignored: right for codes of fixed length |
+//! | [`uniform`] | cells of one width, values on the grid or cell means | falls with the step: asymptotically right for entropy codes |
+//! | [`ecsq`] | free | in the objective, order 0 |
+//! | [`grid`] | multiples of a step, no table | in the assignment, at any [`RateModel`]'s prices |
+//!
+//! All work in two phases: *design* sees all parts ([`Source`]s) and makes a codebook, *assign* turns one
+//! part, or a chunk of one, into symbols and a [`Report`]. The crate knows a coder only through prices, has
+//! no state and touches no files.
+//!
+//! Results are bit-identical for any number of threads: work is cut by length alone, partial sums are `f64`
+//! and are added in order. Weights and sensitivities must be finite and sensitivities must not be negative;
+//! the caller excludes the rest.
 
 pub mod ecsq;
 pub mod grid;
@@ -11,7 +27,19 @@ pub mod kmeans;
 pub mod sensitivity;
 pub mod uniform;
 
-pub use error::{Error, Result};
+mod atoms;
+mod error;
+mod fold;
+mod levels;
+mod price;
+mod report;
+mod rounding;
+mod sample;
+mod source;
+
+pub use error::{Error, MAX_LEVELS, Result};
+pub use levels::assign_nearest;
 pub use price::{PRICE_ONE_BIT, RateModel, StaticPrices};
 pub use report::{Report, entropy_bits};
+pub use sample::{Sample, sample};
 pub use source::{Sensitivity, Source};

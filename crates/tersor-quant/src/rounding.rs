@@ -8,7 +8,7 @@ use crate::source::Survey;
 const MAGIC: f32 = 12_582_912.0;
 
 /// Largest magnitude of an index: what the rounding above allows, with one to spare.
-const MAX_INDEX: f32 = 4_194_303.0;
+pub(crate) const MAX_INDEX: f32 = 4_194_303.0;
 
 /// Rounds weights to indices of a grid of a given range.
 #[derive(Clone, Copy, Debug)]
@@ -23,7 +23,12 @@ impl Rounding {
     /// For indices `first ..= first + n_levels - 1`; what lies outside goes to the nearest end.
     pub(crate) fn new(step: f32, first: i32, n_levels: usize) -> Self {
         let last = first + n_levels.max(1) as i32 - 1;
-        Rounding { inverse: 1.0 / step, low: first as f32, high: last as f32, step }
+        Rounding {
+            inverse: 1.0 / step,
+            low: first as f32,
+            high: last as f32,
+            step,
+        }
     }
 
     /// The index as a float, and its value `step * index`.
@@ -58,14 +63,24 @@ pub(crate) fn fit(survey: &Survey, step: f32) -> Result<(i32, usize)> {
     let smallest = smallest_step(survey);
     let largest = f64::from(survey.magnitude()) / f64::from(step);
     if largest > f64::from(MAX_INDEX) {
-        return Err(Error::StepTooSmall { step, needed: largest as u64, smallest });
+        return Err(Error::StepTooSmall {
+            step,
+            needed: largest as u64,
+            limit: MAX_INDEX as u64,
+            smallest,
+        });
     }
     let all = Rounding::new(step, -(MAX_INDEX as i32), 2 * MAX_INDEX as usize + 1);
     // Multiplying by a positive number and rounding are monotone, so the ends bound all indices.
     let (first, last) = (all.index(survey.min), all.index(survey.max));
     let n_levels = (last - first) as usize + 1;
     if n_levels > MAX_LEVELS {
-        return Err(Error::StepTooSmall { step, needed: n_levels as u64, smallest });
+        return Err(Error::StepTooSmall {
+            step,
+            needed: n_levels as u64,
+            limit: MAX_LEVELS as u64,
+            smallest,
+        });
     }
     Ok((first, n_levels))
 }
@@ -92,7 +107,10 @@ mod tests {
     #[test]
     fn indices_are_rounded_to_nearest_and_clamped() {
         let r = Rounding::new(0.5, -2, 5);
-        let got: Vec<i32> = [-9.0, -1.1, -0.2, 0.0, 0.26, 0.7, 0.8, 9.0].iter().map(|&w| r.index(w)).collect();
+        let got: Vec<i32> = [-9.0, -1.1, -0.2, 0.0, 0.26, 0.7, 0.8, 9.0]
+            .iter()
+            .map(|&w| r.index(w))
+            .collect();
         assert_eq!(got, [-2, -2, 0, 0, 1, 1, 2, 2]);
         assert_eq!(r.index_and_value(0.7), (1.0, 0.5));
     }
@@ -106,7 +124,12 @@ mod tests {
 
     #[test]
     fn a_step_too_small_names_one_that_fits() {
-        for w in [vec![-1.0, 1.0], vec![1e6, 1e6 + 1.0], vec![3e-30, -1e-30], vec![3e38, -3e38]] {
+        for w in [
+            vec![-1.0, 1.0],
+            vec![1e6, 1e6 + 1.0],
+            vec![3e-30, -1e-30],
+            vec![3e38, -3e38],
+        ] {
             let survey = survey(&w);
             let step = smallest_step(&survey) * 0.9;
             let Err(Error::StepTooSmall { smallest, .. }) = fit(&survey, step) else {

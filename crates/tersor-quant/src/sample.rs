@@ -15,7 +15,10 @@ pub struct Sample {
 impl Sample {
     /// The sample as a source.
     pub fn source(&self) -> Source<'_> {
-        Source { weights: &self.weights, h: Sensitivity::PerWeight(&self.h) }
+        Source {
+            weights: &self.weights,
+            h: Sensitivity::PerWeight(&self.h),
+        }
     }
 }
 
@@ -28,13 +31,20 @@ pub fn sample(parts: &[Source], target: usize) -> Sample {
     let n: usize = parts.iter().map(Source::len).sum();
     let stride = n.div_ceil(target.max(1)).max(1);
     let capacity = n.div_ceil(stride) + BLOCK * parts.len();
-    let mut taken = Sample { weights: Vec::with_capacity(capacity), h: Vec::with_capacity(capacity) };
+    let mut taken = Sample {
+        weights: Vec::with_capacity(capacity),
+        h: Vec::with_capacity(capacity),
+    };
     let mut stretch = 0u64;
     for part in parts {
         part.check();
         let mut start = 0;
         while start < part.len() {
-            let place = if stride == 1 { 0 } else { splitmix(stretch) as usize % stride };
+            let place = if stride == 1 {
+                0
+            } else {
+                splitmix(stretch) as usize % stride
+            };
             let from = (start + place * BLOCK).min(part.len());
             let to = (from + BLOCK).min(part.len());
             part.slice(from..to).for_each(|w, h| {
@@ -71,7 +81,11 @@ mod tests {
         let w: Vec<f32> = (0..1_000_000u32).map(|i| i as f32).collect();
         let taken = sample(&[Source::constant(&w, 2.0)], 10_000);
         let source = taken.source();
-        assert!((9_000..11_000).contains(&source.len()), "{} weights", source.len());
+        assert!(
+            (9_000..11_000).contains(&source.len()),
+            "{} weights",
+            source.len()
+        );
         let mean = source.weights.iter().map(|&w| f64::from(w)).sum::<f64>() / source.len() as f64;
         assert!((mean - 5e5).abs() < 2e4, "mean {mean}");
         assert_eq!(source.mean_h(), 2.0);

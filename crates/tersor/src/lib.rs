@@ -1,3 +1,33 @@
-//! Checkpoints to small files and back.
+//! Trained neural networks made small: a checkpoint in, one `.tersor` file out, and back.
+//!
+//! [`compress`] plans, quantizes and encodes a [`Checkpoint`](checkpoint::Checkpoint) to a [target](options::Target);
+//! [`decompress`] writes a checkpoint back. What minimises the file is one price for everything,
+//!
+//! ```text
+//! 1/2 sum_i h_i (w_i - v_i)^2 + slope * bits        (predicted loss increase + slope x bits)
+//! ```
+//!
+//! with h the sensitivity of the loss to each parameter (Choi, El-Khamy, Lee, "Towards the Limit of Network Quantization",
+//! ICLR 2017).
 
 pub mod checkpoint;
+mod compress;
+mod decompress;
+mod design;
+mod encode;
+mod error;
+mod fine;
+pub mod options;
+pub mod plan;
+mod progress;
+mod report;
+mod search;
+mod sensitivity;
+mod weights;
+
+pub use compress::{Compressed, Compressor, compress};
+pub use decompress::{Destination, decompress, decompress_to_stream};
+pub use error::{Error, Result};
+pub use progress::{Progress, Silent};
+pub use report::{CompressReport, InputSize, TensorReport};
+pub use tersor_codec as codec;

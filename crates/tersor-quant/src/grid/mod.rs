@@ -1,0 +1,282 @@
+//! A uniform grid per tensor with rate-aware assignment: no table, zero as an ordinary level.
+//!
+//! Beyond the paper: the step is derived from the slope, and each weight goes to the level of least
+//! `1/2 h d^2 + slope * bits` among the nearest, the next one towards zero, and zero ("rate-distortion optimised
+//! quantization" of video coders; for networks `DeepCABAC`, Wiedemann et al. 2020).
+//!
+//! [`probe`] and [`histogram`] store no symbols: a search for a target size calls them many times.
+
+mod kernel;
+mod search;
+
+pub use search::{StepChoice, search_step, step_for_slope};
+
+use crate::error::{Error, MAX_LEVELS, Result, not_negative, positive_step};
+use crate::fold::{self, GROUPS, map_out};
+use crate::levels::Tally;
+use crate::price::{RateModel, StaticPrices, losses};
+use crate::report::Report;
+use crate::rounding::{MAX_INDEX, Rounding, fit, smallest_step};
+use crate::source::{Source, Survey};
+use kernel::Kernel;
+
+/// Iterations of [`quantize`] and [`probe`] end when the objective falls by less than this share.
+const REST: f64 = 1e-4;
+
+/// Levels `step * index` for `n_levels` consecutive indices.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Grid {
+    /// Distance of levels, from 2^-126 to 2^126.
+    pub step: f32,
+    /// Index of symbol 0; all indices are of magnitude below 2^22.
+    pub first: i32,
+    /// Number of levels, at most 65,536.
+    pub n_levels: usize,
+}
+
+impl Grid {
+    /// The smallest grid that holds the nearest index of every weight. It need not hold zero.
+    ///
+    /// # Errors
+    /// [`Error::Setting`] for a step out of range and [`Error::StepTooSmall`] beyond 65,536 levels.
+    pub fn fit(source: &Source, step: f32) -> Result<Grid> {
+        let (first, n_levels) = fit(&Survey::of(&[*source]), step)?;
+        Ok(Grid {
+            step,
+            first,
+            n_levels,
+        })
+    }
+
+    /// Value of a symbol: one `f32` multiplication, as the decoder does it.
+    #[inline]
+    pub const fn value(&self, symbol: u32) -> f32 {
+        self.step * (self.first + symbol as i32) as f32
+    }
+
+    /// The symbol of value 0, or the one closest to it.
+    pub fn zero_symbol(&self) -> usize {
+        (-self.first).clamp(0, self.n_levels.max(1) as i32 - 1) as usize
+    }
+
+    /// The grid without levels that do not occur at its ends, and how many are gone in front.
+    fn trimmed(&self, counts: &[u64]) -> (Grid, usize) {
+        let used = |&c: &u64| c > 0;
+        let front = counts.iter().position(used).unwrap_or(0);
+        let end = counts.iter().rposition(used).map_or(0, |last| last + 1);
+        (
+            Grid {
+                step: self.step,
+                first: self.first + front as i32,
+                n_levels: end - front,
+            },
+            front,
+        )
+    }
+
+    /// Refuses a grid that could not be rounded to, or has no level for a weight.
+    fn check(&self, source: &Source) -> Result<()> {
+        positive_step(self.step)?;
+        let min = usize::from(!source.is_empty());
+        if !(min..=MAX_LEVELS).contains(&self.n_levels) {
+            return Err(Error::Levels {
+                got: self.n_levels,
+                min,
+                why: "",
+            });
+        }
+        let (first, last) = (
+            i64::from(self.first),
+            i64::from(self.first) + self.n_levels as i64 - 1,
+        );
+        if first.abs().max(last.abs()) > MAX_INDEX as i64 {
+            let allowed = "such that all indices are of magnitude below 2^22";
+            return Err(Error::Setting {
+                name: "first index",
+                value: f64::from(self.first),
+                allowed,
+            });
+        }
+        Ok(())
+    }
+
+    fn rounding(&self) -> Rounding {
+        Rounding::new(self.step, self.first, self.n_levels)
+    }
+}
+
+/// Cost of an assignment whose symbols were not kept.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Probe {
+    /// The grid, without unused levels at its ends.
+    pub grid: Grid,
+    /// Loss, rate and counts over that grid.
+    pub report: Report,
+}
+
+/// A tensor on a grid.
+#[derive(Clone, Debug, PartialEq)]
+pub struct GridQuantized {
+    /// The grid, without unused levels at its ends.
+    pub grid: Grid,
+    /// One per weight.
+    pub symbols: Vec<u16>,
+    /// Ideal prices of the symbols as assigned.
+    pub prices: StaticPrices,
+    /// Loss, rate and counts.
+    pub report: Report,
+}
+
+/// Smallest step, within a few parts in 10^5, that needs no more than 65,536 levels.
+pub fn min_step(source: &Source) -> f32 {
+    smallest_step(&Survey::of(&[*source]))
+}
+
+/// Assigns every weight to its nearest level and keeps only counts and loss.
+///
+/// # Errors
+/// As [`Grid::fit`].
+pub fn histogram(source: &Source, step: f32) -> Result<Probe> {
+    let grid = Grid::fit(source, step)?;
+    Ok(trim(grid, &tally(source, &grid, &Kernel::nearest(grid))))
+}
+
+/// Rate-aware assignment that keeps only counts and loss: [`quantize`] without symbols.
+///
+/// # Errors
+/// As [`quantize`].
+pub fn probe(source: &Source, step: f32, slope: f64, iterations: usize) -> Result<Probe> {
+    let (grid, settled) = settle(source, step, slope, iterations)?;
+    Ok(trim(grid, &settled.report))
+}
+
+/// Assigns every weight to the level of least `1/2 h d^2 + slope * bits` among the nearest level, its
+/// neighbour towards zero, and zero (or the level closest to it, if the grid lacks zero).
+///
+/// Nearest means nearest on the grid given: weights beyond its ends count as at its ends. Ties go to the first
+/// of the three. Exact zeros stay zero on a grid with zero.
+///
+/// # Errors
+/// [`Error::Setting`] for a step or first index out of range or a negative slope; [`Error::Levels`] for more than
+/// 65,536 levels, or none for a weight.
+///
+/// # Panics
+/// If `out` and the source differ in length.
+pub fn assign(
+    source: &Source,
+    grid: &Grid,
+    prices: &impl RateModel,
+    slope: f64,
+    out: &mut [u16],
+) -> Result<Report> {
+    grid.check(source)?;
+    not_negative("slope", slope)?;
+    Ok(run_out(
+        source,
+        grid.n_levels,
+        &Kernel::priced(*grid, &losses(prices, slope, grid.n_levels)),
+        out,
+    ))
+}
+
+/// Iterates assignment and prices until the objective rests, starting from the nearest levels.
+///
+/// Up to `iterations` times prices become the ideal ones of the last counts. The objective does not rise: every
+/// weight has the same three candidates each time and takes the cheapest, and ideal prices of the counts cost
+/// no more than any others. (Up to the rounding of prices to 1/65536 bit.)
+///
+/// # Errors
+/// As [`Grid::fit`]; [`Error::Setting`] for a negative slope.
+pub fn quantize(source: &Source, step: f32, slope: f64, iterations: usize) -> Result<GridQuantized> {
+    let (grid, settled) = settle(source, step, slope, iterations)?;
+    let mut symbols = vec![0; source.len()];
+    // Prices of the assignment before the last give the last again, with symbols.
+    let report = match &settled.prices {
+        None => run_out(source, grid.n_levels, &Kernel::nearest(grid), &mut symbols),
+        Some(prices) => assign(source, &grid, prices, slope, &mut symbols)?,
+    };
+    let front = grid.trimmed(&report.counts).1 as u16;
+    for symbol in &mut symbols {
+        *symbol -= front;
+    }
+    let Probe { grid, report } = trim(grid, &report);
+    Ok(GridQuantized {
+        grid,
+        symbols,
+        prices: StaticPrices::from_counts(&report.counts),
+        report,
+    })
+}
+
+/// Assigns weights to cells with values of their own.
+pub(crate) fn assign_to(source: &Source, grid: &Grid, levels: &[f32], out: &mut [u16]) -> Report {
+    run_out(source, grid.n_levels, &Kernel::table(*grid, levels), out)
+}
+
+/// An assignment and the prices that led to it; none for nearest.
+struct Settled {
+    report: Report,
+    prices: Option<StaticPrices>,
+}
+
+fn settle(source: &Source, step: f32, slope: f64, iterations: usize) -> Result<(Grid, Settled)> {
+    not_negative("slope", slope)?;
+    let grid = Grid::fit(source, step)?;
+    let mut best = Settled {
+        report: tally(source, &grid, &Kernel::nearest(grid)),
+        prices: None,
+    };
+    for _ in 0..if slope > 0.0 { iterations } else { 0 } {
+        let prices = StaticPrices::from_counts(&best.report.counts);
+        let report = tally(
+            source,
+            &grid,
+            &Kernel::priced(grid, &losses(&prices, slope, grid.n_levels)),
+        );
+        let (before, after) = (best.report.j(slope), report.j(slope));
+        if after < before {
+            best = Settled {
+                report,
+                prices: Some(prices),
+            };
+        }
+        if before - after <= REST * before {
+            break;
+        }
+    }
+    Ok((grid, best))
+}
+
+fn trim(grid: Grid, report: &Report) -> Probe {
+    let (grid, front) = grid.trimmed(&report.counts);
+    let counts = report.counts[front..front + grid.n_levels].to_vec();
+    Probe {
+        grid,
+        report: Report {
+            counts,
+            ..report.clone()
+        },
+    }
+}
+
+fn tally<T: kernel::Choice>(source: &Source, grid: &Grid, kernel: &Kernel<T>) -> Report {
+    let new = || kernel.counters();
+    let add = |c: &mut kernel::Counters, _, chunk: &Source<'_>| kernel.run(chunk, None, c);
+    let total = fold::fold(&[*source], GROUPS, new, add, |a, b| a.merge(&b));
+    debug_assert_eq!(total.n_levels(), grid.n_levels);
+    total.tally().report()
+}
+
+fn run_out<T: kernel::Choice>(
+    source: &Source,
+    n_levels: usize,
+    kernel: &Kernel<T>,
+    out: &mut [u16],
+) -> Report {
+    let tallies = map_out(source, out, |chunk, out| {
+        let mut counters = kernel.counters();
+        kernel.run(chunk, Some(out), &mut counters);
+        counters.tally()
+    });
+    Tally::total(n_levels, &tallies)
+}

@@ -1,0 +1,504 @@
+//! Codebooks at one operating point: what each tensor will be coded with, and what that costs.
+
+use crate::checkpoint::Checkpoint;
+use crate::fine::{self, FineCodebooks};
+use crate::options::{Centres, CompressOptions, Method, Scope};
+use crate::plan::{Plan, SensitivitySource, Treatment};
+use crate::sensitivity::Sensitivities;
+use crate::{Error, Result, weights};
+use half::f16;
+use rayon::prelude::*;
+use std::borrow::Cow;
+use tersor_codec::{Codebook, TensorInfo};
+use tersor_quant::{Report, Source, StaticPrices, ecsq, grid, kmeans, uniform};
+
+/// Iterations of prices and assignment on a grid.
+const GRID_ITERATIONS: usize = 3;
+
+/// What sets the rate of a method.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) enum Knob {
+    /// Predicted loss per bit.
+    Slope(f64),
+    /// Number of levels of a clustering.
+    Levels(usize),
+    /// Step of uniform cells common to all tensors.
+    Step(f32),
+}
+
+/// How the elements of a tensor become symbols.
+#[derive(Clone, Debug)]
+pub(crate) enum Assigner {
+    /// Rate-aware on a grid.
+    Grid(grid::Grid, StaticPrices, f64),
+    /// The cell that holds the element.
+    Cells(uniform::Uniform),
+    /// The nearest level; exact zeros to the reserved one.
+    Nearest(Vec<f32>, Option<u16>),
+    /// Rate-aware among free levels.
+    Ecsq(ecsq::Ecsq, f64),
+    /// Rounded to some mantissa bits.
+    Mantissa { mantissa_bits: u32, first: u32 },
+    /// Always the same symbol.
+    Constant,
+}
+
+/// A tensor's codebook and how it is used.
+#[derive(Clone, Debug)]
+pub(crate) struct Coding {
+    /// Index in [`Design::codebooks`].
+    pub(crate) codebook: usize,
+    pub(crate) assigner: Assigner,
+    /// Expected counts and loss; exact for all methods but grids, which may do slightly better.
+    pub(crate) report: Report,
+}
+
+/// Codebooks of a whole checkpoint.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Design {
+    pub(crate) codebooks: Vec<Codebook>,
+    /// One per tensor; `None` if it is not quantized.
+    pub(crate) codings: Vec<Option<Coding>>,
+    /// Slope in effect: given, or implied by the loss of a clustering.
+    pub(crate) slope: f64,
+}
+
+/// Everything a design depends on but the operating point.
+pub(crate) struct Designer<'a> {
+    pub(crate) checkpoint: &'a Checkpoint,
+    pub(crate) plan: &'a Plan,
+    pub(crate) sensitivities: Option<&'a Sensitivities>,
+    pub(crate) options: &'a CompressOptions,
+}
+
+/// Weights and sensitivities of one tensor, loaded.
+pub(crate) struct Loaded<'a> {
+    pub(crate) weights: Cow<'a, [f32]>,
+    h: Option<Cow<'a, [f32]>>,
+    mean_h: f32,
+}
+
+impl Loaded<'_> {
+    /// The tensor as a quantizer sees it.
+    pub(crate) fn source(&self) -> Source<'_> {
+        match &self.h {
+            Some(h) => Source::per_weight(&self.weights, h),
+            None => Source::constant(&self.weights, self.mean_h),
+        }
+    }
+}
+
+impl<'a> Designer<'a> {
+    pub(crate) fn tensors(&self) -> &'a [TensorInfo] {
+        self.checkpoint.tensors()
+    }
+
+    fn name(&self, index: usize) -> &'a str {
+        self.tensors().get(index).map_or("", |t| &t.name)
+    }
+
+    /// Loads a tensor.
+    pub(crate) fn load(&self, index: usize) -> Result<Loaded<'a>> {
+        let weights = weights::load(self.checkpoint, index)?;
+        let h = self.plan.load_h(self.tensors(), self.sensitivities, index)?;
+        let plan = self.plan.tensors.get(index);
+        let mean_h = plan.map_or(1.0, |p| match p.sensitivity {
+            SensitivitySource::Relative => p.mean_h / p.mean_square.max(f64::MIN_POSITIVE),
+            _ => p.mean_h,
+        });
+        Ok(Loaded {
+            weights,
+            h,
+            mean_h: mean_h as f32,
+        })
+    }
+
+    /// Indices of the tensors treated so.
+    pub(crate) fn treated(&self, treatment: &Treatment) -> Vec<usize> {
+        let tensors = self.plan.tensors.iter().enumerate();
+        tensors
+            .filter(|(_, p)| p.treatment == *treatment)
+            .map(|(i, _)| i)
+            .collect()
+    }
+
+    fn slope_of(&self, index: usize, slope: f64) -> f64 {
+        slope * self.plan.tensors.get(index).map_or(1.0, |p| p.slope_factor)
+    }
+
+    /// Mean over elements of all tensors of two or more dimensions: sensitivity, and sensitivity times w^2.
+    pub(crate) fn mean_stakes(&self) -> (f64, f64) {
+        let mut sums = (0.0, 0.0, 0.0);
+        for (plan, info) in self.plan.tensors.iter().zip(self.tensors()) {
+            let n = info.n_elements().unwrap_or(0) as f64;
+            if plan.treatment == Treatment::Main {
+                sums = (
+                    sums.0 + n,
+                    sums.1 + n * plan.mean_h,
+                    sums.2 + n * plan.mean_h * plan.mean_square,
+                );
+            }
+        }
+        (sums.1 / f64::max(sums.0, 1.0), sums.2 / f64::max(sums.0, 1.0))
+    }
+
+    /// Designs codebooks for all tensors.
+    pub(crate) fn design(&self, knob: Knob) -> Result<Design> {
+        let mut design = Design {
+            codings: vec![None; self.tensors().len()],
+            ..Design::default()
+        };
+        let main = self.treated(&Treatment::Main);
+        let codings = match (self.options.scope, self.options.method) {
+            // Rate-aware grids share a step under one slope when sensitivities are equal; a common one is the global scope.
+            (Scope::Global, _) if !main.is_empty() => self.global(&main, knob)?,
+            _ => main
+                .par_iter()
+                .map(|&index| self.single(index, knob))
+                .collect::<Result<Vec<_>>>()?,
+        };
+        design.slope = match knob {
+            Knob::Slope(slope) => slope,
+            // Loss falls by a factor of 4 per bit and weight: dD/dR = 2 ln 2 D / n.
+            Knob::Levels(_) | Knob::Step(_) => {
+                let (loss, n) = codings
+                    .iter()
+                    .fold((0.0, 0u64), |(d, n), c| (d + c.1.distortion, n + c.1.n));
+                2.0 * std::f64::consts::LN_2 * loss / n.max(1) as f64
+            }
+        };
+        for (&index, (assigner, report)) in main.iter().zip(codings) {
+            let codebook = codebook_of(&assigner);
+            design.add(index, codebook, assigner, report);
+        }
+        for (index, plan) in self.plan.tensors.iter().enumerate() {
+            if let Treatment::Constant(value) = plan.treatment {
+                let n = self
+                    .tensors()
+                    .get(index)
+                    .and_then(TensorInfo::n_elements)
+                    .unwrap_or(0);
+                design.add(
+                    index,
+                    Codebook::Table(vec![value]),
+                    Assigner::Constant,
+                    Report::new(vec![n], 0.0, 0.0),
+                );
+            }
+        }
+        let fine = FineCodebooks::new(self, design.slope)?;
+        for (index, codebook, assigner, report) in fine.codings {
+            design.add(index, codebook, assigner, report);
+        }
+        design.order_codebooks();
+        Ok(design)
+    }
+
+    /// One tensor on its own.
+    fn single(&self, index: usize, knob: Knob) -> Result<(Assigner, Report)> {
+        let loaded = self.load(index)?;
+        let source = loaded.source();
+        let quantize = || Error::quantize(self.name(index));
+        match (self.options.method, knob) {
+            (Method::Grid, Knob::Slope(slope)) => {
+                let slope = self.slope_of(index, slope);
+                let step = grid_step(&source, slope, source.mean_h());
+                grid_coding(&[source], step, slope).map_err(quantize())
+            }
+            (Method::Uniform | Method::Grid, Knob::Step(step)) => {
+                let step = short(step).max(grid::min_step(&source) * 1.01);
+                self.cells(&[source], step).map_err(quantize())
+            }
+            (Method::Uniform, Knob::Slope(slope)) => {
+                let step = grid_step(&source, self.slope_of(index, slope), source.mean_h());
+                self.cells(&[source], step).map_err(quantize())
+            }
+            (Method::Ecsq, _) => {
+                ecsq_coding(&[source], self.slope_of(index, slope_or(knob, 0.0))).map_err(quantize())
+            }
+            (Method::KMeans | Method::HessianKMeans, _) => self.clusters(&[source], knob).map_err(quantize()),
+            (Method::Grid | Method::Uniform, Knob::Levels(_)) => Err(self.needs_slope()),
+        }
+    }
+
+    /// All tensors with one codebook.
+    fn global(&self, main: &[usize], knob: Knob) -> Result<Vec<(Assigner, Report)>> {
+        let loaded: Vec<Loaded<'_>> = main
+            .iter()
+            .map(|&index| self.load(index))
+            .collect::<Result<_>>()?;
+        let parts: Vec<Source<'_>> = loaded.iter().map(Loaded::source).collect();
+        let quantize = || Error::quantize(self.name(main.first().copied().unwrap_or(0)));
+        let (mean_h, _) = self.mean_stakes();
+        let least = || parts.iter().map(grid::min_step).fold(0.0, f32::max) * 1.01;
+        let (assigner, report) = match (self.options.method, knob) {
+            (Method::Grid, Knob::Slope(slope)) => {
+                let step = short(grid::step_for_slope(slope, mean_h).max(least()));
+                grid_coding(&parts, step, slope)
+            }
+            (Method::Uniform | Method::Grid, Knob::Step(step)) => {
+                self.cells(&parts, short(step).max(least()))
+            }
+            (Method::Uniform, Knob::Slope(slope)) => {
+                self.cells(&parts, short(grid::step_for_slope(slope, mean_h).max(least())))
+            }
+            (Method::Ecsq, _) => ecsq_coding(&parts, slope_or(knob, 0.0)),
+            (Method::KMeans | Method::HessianKMeans, _) => self.clusters(&parts, knob),
+            (Method::Grid | Method::Uniform, Knob::Levels(_)) => return Err(self.needs_slope()),
+        }
+        .map_err(quantize())?;
+        if parts.len() == 1 {
+            return Ok(vec![(assigner, report)]);
+        }
+        // What each tensor contributes.
+        let each = parts.par_iter().map(|part| {
+            let mut symbols = vec![0; part.len()];
+            let report = assign(&assigner, part, &mut symbols).map_err(quantize())?;
+            Ok((assigner.clone(), report))
+        });
+        each.collect()
+    }
+
+    fn needs_slope(&self) -> Error {
+        Error::Options(format!(
+            "method {} has no number of levels; give a slope, a step or a target",
+            self.options.method
+        ))
+    }
+
+    fn cells(&self, parts: &[Source<'_>], step: f32) -> tersor_quant::Result<(Assigner, Report)> {
+        let config = uniform::UniformConfig {
+            step,
+            centres: self.options.centres,
+        };
+        let mut cells = uniform::design(parts, &config)?;
+        if self.options.centres != Centres::Grid {
+            round_levels(&mut cells.levels, 0.0, &[]);
+        }
+        let report = merged(parts, |part| {
+            let mut symbols = vec![0; part.len()];
+            Ok(uniform::assign(part, &cells, &mut symbols))
+        })?;
+        Ok((Assigner::Cells(cells), report))
+    }
+
+    fn clusters(&self, parts: &[Source<'_>], knob: Knob) -> tersor_quant::Result<(Assigner, Report)> {
+        let k = match knob {
+            Knob::Levels(k) => k,
+            Knob::Slope(_) | Knob::Step(_) => 16,
+        };
+        let options = kmeans::LloydOptions {
+            weighted: self.options.method == Method::HessianKMeans,
+            ..Default::default()
+        };
+        let zeros = parts.iter().any(|p| p.weights.contains(&0.0));
+        let mut found = kmeans::lloyd(parts, k.max(1 + usize::from(zeros)), &options)?;
+        round_levels(&mut found.levels, 0.0, &[]);
+        let report = merged(parts, |part| {
+            let mut symbols = vec![0; part.len()];
+            tersor_quant::assign_nearest(part, &found.levels, found.zero, &mut symbols)
+        })?;
+        Ok((Assigner::Nearest(found.levels, found.zero), report))
+    }
+}
+
+fn slope_or(knob: Knob, default: f64) -> f64 {
+    if let Knob::Slope(slope) = knob {
+        slope
+    } else {
+        default
+    }
+}
+
+/// Sums the reports of parts that share a codebook.
+fn merged(
+    parts: &[Source<'_>],
+    each: impl Fn(&Source<'_>) -> tersor_quant::Result<Report>,
+) -> tersor_quant::Result<Report> {
+    let mut total = Report::default();
+    for part in parts {
+        total.merge(&each(part)?);
+    }
+    Ok(total)
+}
+
+/// An f32 with 8 significant bits, close to `step`: it costs two bytes less, and steps need no more.
+fn short(step: f32) -> f32 {
+    let rounded = half::bf16::from_f32(step).to_f32();
+    if rounded.is_normal() { rounded } else { step }
+}
+
+/// The step for a slope, within what the weights allow.
+fn grid_step(source: &Source<'_>, slope: f64, mean_h: f64) -> f32 {
+    let least = grid::min_step(source) * 1.01;
+    // Beyond four times the largest weight all become zero anyway.
+    let largest = source.weights.iter().fold(0.0f32, |m, w| m.max(w.abs()));
+    let step = grid::step_for_slope(slope, mean_h);
+    short(step.clamp(least, (4.0 * largest).max(least * 2.0)))
+}
+
+fn grid_coding(parts: &[Source<'_>], step: f32, slope: f64) -> tersor_quant::Result<(Assigner, Report)> {
+    if let [part] = parts {
+        let probe = grid::probe(part, step, slope, GRID_ITERATIONS)?;
+        let prices = StaticPrices::from_counts(&probe.report.counts);
+        return Ok((Assigner::Grid(probe.grid, prices, slope), probe.report));
+    }
+    // Several tensors share prices: iterate here, from the nearest levels.
+    let cells = uniform::design(
+        parts,
+        &uniform::UniformConfig {
+            step,
+            centres: Centres::Grid,
+        },
+    )?;
+    let mut report = merged(parts, |part| {
+        let mut symbols = vec![0; part.len()];
+        Ok(uniform::assign(part, &cells, &mut symbols))
+    })?;
+    let grid = cells.grid();
+    for _ in 0..GRID_ITERATIONS {
+        let prices = StaticPrices::from_counts(&report.counts);
+        report = merged(parts, |part| {
+            let mut symbols = vec![0; part.len()];
+            grid::assign(part, &grid, &prices, slope, &mut symbols)
+        })?;
+    }
+    let prices = StaticPrices::from_counts(&report.counts);
+    Ok((Assigner::Grid(grid, prices, slope), report))
+}
+
+fn ecsq_coding(parts: &[Source<'_>], slope: f64) -> tersor_quant::Result<(Assigner, Report)> {
+    let (mut n, mut h) = (0.0, 0.0);
+    for part in parts {
+        n += part.len() as f64;
+        h += part.len() as f64 * part.mean_h();
+    }
+    // Uniform levels are nearly optimal: the start of the iteration.
+    let least = parts.iter().map(grid::min_step).fold(0.0, f32::max) * 64.0;
+    let step = grid::step_for_slope(slope, h / f64::max(n, 1.0)).max(least);
+    let config = ecsq::EcsqConfig {
+        slope,
+        init: ecsq::Init::Uniform { step },
+        ..Default::default()
+    };
+    let mut found = ecsq::design(parts, &config)?;
+    let weights: Vec<f64> = found
+        .prices
+        .as_slice()
+        .iter()
+        .map(|&b| h * (-f64::from(b) / 65536.0).exp2())
+        .collect();
+    round_levels(&mut found.levels, slope, &weights);
+    let report = merged(parts, |part| {
+        let mut symbols = vec![0; part.len()];
+        ecsq::assign(part, &found, slope, &mut symbols)
+    })?;
+    Ok((Assigner::Ecsq(found, slope), report))
+}
+
+/// Rounds levels to f16 where that is worth it: half precision saves 16 bits per level.
+///
+/// With a slope and the sum of h at each level, the loss of rounding is weighed against the bits; without, levels are
+/// rounded if none moves by more than 1/1000 of the distance to its neighbour. Levels stay in ascending order.
+fn round_levels(levels: &mut [f32], slope: f64, weights: &[f64]) {
+    let rounded: Vec<f32> = levels.iter().map(|&l| f16::from_f32(l).to_f32()).collect();
+    let distinct = rounded.iter().zip(rounded.iter().skip(1)).all(|(a, b)| a < b)
+        && rounded.iter().all(|l| l.is_finite());
+    let moved = levels.iter().zip(&rounded).map(|(a, b)| f64::from(a - b));
+    let worth = if weights.is_empty() {
+        let gap = levels
+            .iter()
+            .zip(levels.iter().skip(1))
+            .map(|(a, b)| f64::from(b - a))
+            .fold(f64::INFINITY, f64::min);
+        moved.clone().all(|d| d.abs() < gap / 1000.0)
+    } else {
+        let loss: f64 = moved.zip(weights).map(|(d, h)| 0.5 * h * d * d).sum();
+        loss < slope * 16.0 * levels.len() as f64
+    };
+    // Zero must stay the only zero: the reserved level of pruned weights.
+    let zeros = |levels: &[f32]| levels.iter().filter(|l| **l == 0.0).count();
+    if distinct && worth && zeros(&rounded) == zeros(levels) {
+        levels.copy_from_slice(&rounded);
+    }
+}
+
+/// Turns a source, or a chunk of one, into symbols.
+pub(crate) fn assign(
+    assigner: &Assigner,
+    source: &Source<'_>,
+    out: &mut [u16],
+) -> tersor_quant::Result<Report> {
+    match assigner {
+        Assigner::Grid(grid, prices, slope) => grid::assign(source, grid, prices, *slope, out),
+        Assigner::Cells(cells) => Ok(uniform::assign(source, cells, out)),
+        Assigner::Nearest(levels, zero) => tersor_quant::assign_nearest(source, levels, *zero, out),
+        Assigner::Ecsq(found, slope) => ecsq::assign(source, found, *slope, out),
+        Assigner::Mantissa { mantissa_bits, first } => {
+            Ok(fine::assign_mantissa(source, *mantissa_bits, *first, out))
+        }
+        Assigner::Constant => {
+            out.fill(0);
+            Ok(Report::new(vec![source.len() as u64], 0.0, 0.0))
+        }
+    }
+}
+
+fn codebook_of(assigner: &Assigner) -> Codebook {
+    match assigner {
+        Assigner::Grid(grid, ..) => grid_codebook(grid),
+        Assigner::Cells(cells) => {
+            let grid = cells.grid();
+            let on_grid = cells.levels.iter().zip(0..).all(|(&l, s)| l == grid.value(s));
+            if on_grid {
+                grid_codebook(&grid)
+            } else {
+                Codebook::Table(cells.levels.clone())
+            }
+        }
+        Assigner::Nearest(levels, _) => Codebook::Table(levels.clone()),
+        Assigner::Ecsq(found, _) => Codebook::Table(found.levels.clone()),
+        Assigner::Mantissa { .. } | Assigner::Constant => Codebook::Table(vec![0.0]),
+    }
+}
+
+/// The grid as a codebook; one level at least, so that an empty tensor has one.
+pub(crate) fn grid_codebook(grid: &grid::Grid) -> Codebook {
+    Codebook::Grid {
+        step: grid.step,
+        first: grid.first,
+        n_levels: grid.n_levels.max(1) as u32,
+    }
+}
+
+impl Design {
+    fn add(&mut self, index: usize, codebook: Codebook, assigner: Assigner, report: Report) {
+        let known = self.codebooks.iter().rposition(|c| *c == codebook);
+        let codebook = known.unwrap_or_else(|| {
+            self.codebooks.push(codebook);
+            self.codebooks.len() - 1
+        });
+        if let Some(slot) = self.codings.get_mut(index) {
+            *slot = Some(Coding {
+                codebook,
+                assigner,
+                report,
+            });
+        }
+    }
+
+    /// Numbers codebooks in the order of their first use, as a file needs them.
+    fn order_codebooks(&mut self) {
+        let mut order: Vec<Option<usize>> = vec![None; self.codebooks.len()];
+        let mut ordered = Vec::with_capacity(self.codebooks.len());
+        for coding in self.codings.iter_mut().flatten() {
+            let old = coding.codebook;
+            let Some(slot) = order.get_mut(old) else { continue };
+            coding.codebook = *slot.get_or_insert_with(|| {
+                ordered.extend(self.codebooks.get(old).cloned());
+                ordered.len() - 1
+            });
+        }
+        self.codebooks = ordered;
+    }
+}

@@ -1,0 +1,246 @@
+//! What the user asks for.
+
+use globset::{Glob, GlobMatcher};
+use std::path::PathBuf;
+use std::str::FromStr;
+use tersor_codec::{Coder, DEFAULT_GROUP_ELEMENTS};
+pub use tersor_quant::uniform::Centres;
+
+use crate::{Error, Result};
+
+/// How levels and symbols of tensors with two or more dimensions are found.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Method {
+    /// Uniform grids with rate-aware assignment: the best here, and the default.
+    #[default]
+    Grid,
+    /// Uniform cells, every weight to its own: the paper's uniform quantization.
+    Uniform,
+    /// Iterative entropy-constrained scalar quantization.
+    Ecsq,
+    /// k-means, all weights alike.
+    KMeans,
+    /// Hessian-weighted k-means.
+    HessianKMeans,
+}
+
+impl Method {
+    /// Every method, the best first.
+    pub const ALL: [Self; 5] = [
+        Self::Grid,
+        Self::Uniform,
+        Self::Ecsq,
+        Self::HessianKMeans,
+        Self::KMeans,
+    ];
+
+    /// The name used on the command line and in reports.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Grid => "grid",
+            Self::Uniform => "uniform",
+            Self::Ecsq => "ecsq",
+            Self::KMeans => "kmeans",
+            Self::HessianKMeans => "hessian-kmeans",
+        }
+    }
+
+    /// Whether the method is set by its number of levels rather than by a slope.
+    pub const fn is_clustering(self) -> bool {
+        matches!(self, Self::KMeans | Self::HessianKMeans)
+    }
+}
+
+impl std::fmt::Display for Method {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+impl FromStr for Method {
+    type Err = Error;
+
+    fn from_str(name: &str) -> Result<Self> {
+        let known = || Self::ALL.map(Self::name).join(", ");
+        let found = Self::ALL.into_iter().find(|m| m.name() == name);
+        found.ok_or_else(|| Error::Options(format!("unknown method {name:?}; known are {}", known())))
+    }
+}
+
+/// Which weights share a codebook.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum Scope {
+    /// A codebook per tensor; one slope for all.
+    #[default]
+    Tensor,
+    /// One codebook for all tensors of two or more dimensions, as in the paper.
+    Global,
+}
+
+impl Scope {
+    /// The name used on the command line and in reports.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Tensor => "tensor",
+            Self::Global => "global",
+        }
+    }
+}
+
+impl std::fmt::Display for Scope {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+/// Where on the rate-distortion curve to end up.
+#[derive(Clone, Debug, Default, PartialEq)]
+#[non_exhaustive]
+pub enum Target {
+    /// Near-lossless: noise of 1/10,000 of the weights' energy (40 dB below it).
+    #[default]
+    NearLossless,
+    /// Predicted loss per bit.
+    Slope(f64),
+    /// Number of levels, for the clustering methods.
+    Levels(usize),
+    /// Step of the grid, for uniform quantization with one codebook.
+    Step(f32),
+    /// Bits of the whole file per element of the floating-point tensors.
+    Bpw(f64),
+    /// Bytes of the tensors as stored over bytes of the file.
+    Ratio(f64),
+    /// Bytes of the file.
+    SizeBytes(u64),
+    /// Largest predicted loss increase; needs sensitivities.
+    MaxLoss(f64),
+}
+
+/// A setting for the tensors whose names match.
+#[derive(Clone, Debug)]
+pub struct Override {
+    /// Which tensors.
+    pub glob: GlobMatcher,
+    /// Factor on the slope: 0.25 means twice the precision.
+    pub slope_factor: f64,
+}
+
+impl FromStr for Override {
+    type Err = Error;
+
+    /// Parses `GLOB=xF`, such as `conv1.*=x0.25`: the slope times F.
+    fn from_str(text: &str) -> Result<Self> {
+        let wrong = || {
+            Error::Options(format!(
+                "{text:?} is not of the form GLOB=xFACTOR, such as 'conv1.*=x0.25'"
+            ))
+        };
+        let (glob, factor) = text.rsplit_once('=').ok_or_else(wrong)?;
+        let slope_factor: f64 = factor
+            .strip_prefix('x')
+            .and_then(|f| f.parse().ok())
+            .ok_or_else(wrong)?;
+        if !(slope_factor > 0.0 && slope_factor.is_finite()) {
+            return Err(Error::Options(format!(
+                "the factor in {text:?} is {slope_factor}; it must be positive"
+            )));
+        }
+        Ok(Self {
+            glob: parse_glob(glob)?,
+            slope_factor,
+        })
+    }
+}
+
+/// Compiles a pattern for tensor names: `*` matches anything, dots and slashes included.
+///
+/// # Errors
+/// [`Error::Options`] if it is not a valid pattern.
+pub fn parse_glob(pattern: &str) -> Result<GlobMatcher> {
+    let glob = Glob::new(pattern).map_err(|e| Error::Options(format!("pattern {pattern:?}: {e}")))?;
+    Ok(glob.compile_matcher())
+}
+
+/// Settings of one compression. None of them is stored in the file.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct CompressOptions {
+    /// Default: [`Method::Grid`].
+    pub method: Method,
+    /// Default: [`Scope::Tensor`].
+    pub scope: Scope,
+    /// `None`: the smallest. Default: [`Coder::Ans`].
+    pub coder: Option<Coder>,
+    /// Default: [`Target::NearLossless`].
+    pub target: Target,
+    /// Values of uniform cells. Default: [`Centres::Grid`].
+    pub centres: Centres,
+    /// A sensitivity file. Default: none, all weights of two or more dimensions alike.
+    pub sensitivity: Option<PathBuf>,
+    /// Exponent of sensitivities, 0 to 1. Default: 1.
+    pub power: f64,
+    /// Share of a tensor's mean sensitivity that is added to each. Default: 0.05.
+    pub floor: f64,
+    /// Tensors that are stored losslessly. Default: none.
+    pub keep: Vec<GlobMatcher>,
+    /// Settings of single tensors; the last that matches counts. Default: none.
+    pub overrides: Vec<Override>,
+    /// Elements of a group, see [`tersor_codec::EncodeOptions`]. Default: 2^20.
+    pub group_elements: u64,
+}
+
+impl Default for CompressOptions {
+    fn default() -> Self {
+        Self {
+            method: Method::default(),
+            scope: Scope::default(),
+            coder: Some(Coder::Ans),
+            target: Target::default(),
+            centres: Centres::default(),
+            sensitivity: None,
+            power: tersor_quant::sensitivity::DEFAULT_POWER,
+            floor: tersor_quant::sensitivity::DEFAULT_FLOOR,
+            keep: Vec::new(),
+            overrides: Vec::new(),
+            group_elements: DEFAULT_GROUP_ELEMENTS,
+        }
+    }
+}
+
+impl CompressOptions {
+    /// Sets [`method`](Self::method).
+    #[must_use]
+    pub fn with_method(mut self, method: Method) -> Self {
+        self.method = method;
+        self
+    }
+
+    /// Sets [`scope`](Self::scope).
+    #[must_use]
+    pub fn with_scope(mut self, scope: Scope) -> Self {
+        self.scope = scope;
+        self
+    }
+
+    /// Sets [`coder`](Self::coder); `None` takes the smallest.
+    #[must_use]
+    pub fn with_coder(mut self, coder: Option<Coder>) -> Self {
+        self.coder = coder;
+        self
+    }
+
+    /// Sets [`target`](Self::target).
+    #[must_use]
+    pub fn with_target(mut self, target: Target) -> Self {
+        self.target = target;
+        self
+    }
+
+    /// Sets [`sensitivity`](Self::sensitivity).
+    #[must_use]
+    pub fn with_sensitivity(mut self, path: impl Into<PathBuf>) -> Self {
+        self.sensitivity = Some(path.into());
+        self
+    }
+}

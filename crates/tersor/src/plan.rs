@@ -1,0 +1,385 @@
+//! What will be done with each tensor, and why: decided before anything is quantized.
+
+use crate::checkpoint::Checkpoint;
+use crate::options::CompressOptions;
+use crate::sensitivity::Sensitivities;
+use crate::{Error, Result, weights};
+use rayon::prelude::*;
+use std::borrow::Cow;
+use std::collections::HashMap;
+use tersor_codec::{MAX_AXES, TensorInfo, encode_f32};
+use xxhash_rust::xxh64::xxh64;
+
+/// Magnitudes beyond which a tensor is stored losslessly: its steps would leave the range of f32.
+const LARGEST: f32 = 1e30;
+/// As [`LARGEST`], for the largest magnitude of a tensor. Subnormal numbers are far below.
+const SMALLEST: f32 = 1e-25;
+
+/// Why a tensor is stored losslessly.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Reason {
+    /// Integers, booleans and other types that are not real floats.
+    NotFloat,
+    /// The user said so.
+    Kept,
+    /// A single number without a dimension.
+    Scalar,
+    /// No elements.
+    Empty,
+    /// So many elements are NaN or infinite.
+    NotFinite(u64),
+    /// Its largest magnitude is beyond what steps can be computed for.
+    Range,
+}
+
+impl std::fmt::Display for Reason {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::NotFloat => f.write_str("not a float type"),
+            Self::Kept => f.write_str("kept as asked"),
+            Self::Scalar => f.write_str("a single number"),
+            Self::Empty => f.write_str("no elements"),
+            Self::NotFinite(1) => f.write_str("1 element is NaN or infinite"),
+            Self::NotFinite(n) => write!(f, "{n} elements are NaN or infinite"),
+            Self::Range => write!(f, "its magnitudes are not between {SMALLEST:e} and {LARGEST:e}"),
+        }
+    }
+}
+
+/// What is done with a tensor.
+#[derive(Clone, Debug, PartialEq)]
+#[non_exhaustive]
+pub enum Treatment {
+    /// Stored losslessly.
+    Raw(Reason),
+    /// Equal to an earlier tensor, which is stored once.
+    Alias(usize),
+    /// All elements are the same number: stored exactly, in no bits per element.
+    Constant(f32),
+    /// One dimension, such as biases and normalisation: a fine codebook of its own kind.
+    Fine,
+    /// Two or more dimensions: the method asked for.
+    Main,
+}
+
+/// Where a tensor's sensitivities come from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SensitivitySource {
+    /// The sensitivity file.
+    File,
+    /// The same for all elements: 1, or what suits the covered tensors.
+    Default,
+    /// In inverse proportion to the square of each element: equal relative precision.
+    Relative,
+}
+
+/// One tensor's part of a plan.
+#[derive(Clone, Debug)]
+pub struct TensorPlan {
+    /// What is done with it.
+    pub treatment: Treatment,
+    /// Where its sensitivities come from, if it is quantized.
+    pub sensitivity: SensitivitySource,
+    /// Mean sensitivity, aliases included; for [`SensitivitySource::Relative`] times the mean of w^2.
+    pub mean_h: f64,
+    /// Mean of w^2.
+    pub mean_square: f64,
+    /// Whether all elements are greater than 0.
+    pub positive: bool,
+    /// Factor on the slope.
+    pub slope_factor: f64,
+    /// Later tensors that equal this one.
+    pub aliases: Vec<usize>,
+}
+
+/// What will be done with a checkpoint.
+#[derive(Clone, Debug)]
+pub struct Plan {
+    /// One per tensor of the checkpoint.
+    pub tensors: Vec<TensorPlan>,
+    /// What the user should know.
+    pub warnings: Vec<String>,
+}
+
+/// What one pass over a tensor tells.
+struct Survey {
+    n_not_finite: u64,
+    mean_square: f64,
+    largest: f32,
+    positive: bool,
+    /// The bytes of the first element, if all are the same.
+    constant: Option<f32>,
+    hash: u64,
+}
+
+fn survey(checkpoint: &Checkpoint, index: usize, info: &TensorInfo) -> Result<Survey> {
+    let bytes = checkpoint.bytes(index)?;
+    let size = info.dtype.size_bytes();
+    let first = bytes.get(..size).unwrap_or_default();
+    let same = bytes.chunks_exact(size).all(|b| b == first);
+    let hash = xxh64(&bytes, 0);
+    let values = weights::to_f32(Cow::Borrowed(&bytes), info.dtype);
+    let n_not_finite = values.iter().filter(|w| !w.is_finite()).count() as u64;
+    let square: f64 = values
+        .par_chunks(1 << 16)
+        .map(|c| c.iter().map(|&w| f64::from(w).powi(2)).sum::<f64>())
+        .collect::<Vec<_>>()
+        .iter()
+        .sum();
+    // The level must give the very bytes back: true for every float type but f64.
+    let exact = |&value: &f32| {
+        encode_f32(value, info.dtype).is_some_and(|bits| bits.to_le_bytes().get(..size) == Some(first))
+    };
+    Ok(Survey {
+        n_not_finite,
+        mean_square: square / values.len().max(1) as f64,
+        largest: values.iter().fold(0.0, |m, w| m.max(w.abs())),
+        positive: values.iter().all(|&w| w > 0.0),
+        constant: values
+            .first()
+            .copied()
+            .filter(|v| same && v.is_finite())
+            .filter(exact),
+        hash,
+    })
+}
+
+impl Plan {
+    /// Decides what is done with every tensor.
+    ///
+    /// # Errors
+    /// If the checkpoint cannot be read, a tensor has more axes than a file can hold, or a pattern matches nothing.
+    pub(crate) fn new(
+        checkpoint: &Checkpoint,
+        options: &CompressOptions,
+        sensitivities: Option<&Sensitivities>,
+    ) -> Result<Self> {
+        let tensors = checkpoint.tensors();
+        if let Some(info) = tensors.iter().find(|t| t.shape.len() as u64 > MAX_AXES) {
+            return Err(Error::Options(format!(
+                "tensor {:?} has {} axes; at most {MAX_AXES} can be stored",
+                info.name,
+                info.shape.len()
+            )));
+        }
+        for glob in options
+            .keep
+            .iter()
+            .chain(options.overrides.iter().map(|o| &o.glob))
+        {
+            if !tensors.iter().any(|t| glob.is_match(&t.name)) {
+                let pattern = glob.glob();
+                return Err(Error::Options(format!(
+                    "pattern '{pattern}' matches no tensor; `inspect` lists the names"
+                )));
+            }
+        }
+        let surveys: Result<Vec<Survey>> = tensors
+            .par_iter()
+            .enumerate()
+            .map(|(index, info)| survey(checkpoint, index, info))
+            .collect();
+        let surveys = surveys?;
+        let mut plan = Self {
+            tensors: Vec::with_capacity(tensors.len()),
+            warnings: Vec::new(),
+        };
+        for (info, survey) in tensors.iter().zip(&surveys) {
+            let slope_factor = options
+                .overrides
+                .iter()
+                .rfind(|o| o.glob.is_match(&info.name))
+                .map_or(1.0, |o| o.slope_factor);
+            plan.tensors.push(TensorPlan {
+                treatment: treatment(info, survey, options),
+                sensitivity: SensitivitySource::Default,
+                mean_h: 1.0,
+                mean_square: survey.mean_square,
+                positive: survey.positive,
+                slope_factor,
+                aliases: Vec::new(),
+            });
+        }
+        plan.find_aliases(checkpoint, &surveys)?;
+        plan.weigh(tensors, sensitivities)?;
+        Ok(plan)
+    }
+
+    /// Finds tensors that are tied or hold the same bytes and are treated alike.
+    fn find_aliases(&mut self, checkpoint: &Checkpoint, surveys: &[Survey]) -> Result<()> {
+        let tensors = checkpoint.tensors();
+        let mut seen: HashMap<_, usize> = HashMap::new();
+        for (index, (info, survey)) in tensors.iter().zip(surveys).enumerate() {
+            let Some(plan) = self.tensors.get(index) else {
+                continue;
+            };
+            if matches!(
+                plan.treatment,
+                Treatment::Constant(_) | Treatment::Raw(Reason::Empty)
+            ) {
+                continue;
+            }
+            let key = (
+                survey.hash,
+                info.dtype,
+                &info.shape,
+                matches!(plan.treatment, Treatment::Raw(_)),
+                plan.slope_factor.to_bits(),
+            );
+            let first = *seen.entry(key).or_insert(index);
+            if first != index
+                && (checkpoint.alias_of(index) == Some(first)
+                    || checkpoint.bytes(first)? == checkpoint.bytes(index)?)
+            {
+                if let Some(plan) = self.tensors.get_mut(index) {
+                    plan.treatment = Treatment::Alias(first);
+                }
+                if let Some(plan) = self.tensors.get_mut(first) {
+                    plan.aliases.push(index);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Finds every tensor's mean sensitivity.
+    fn weigh(&mut self, tensors: &[TensorInfo], sensitivities: Option<&Sensitivities>) -> Result<()> {
+        let means: Result<Vec<Option<f64>>> = (0..tensors.len())
+            .into_par_iter()
+            .map(|index| {
+                Ok(self
+                    .load_h(tensors, sensitivities, index)?
+                    .map(|h| tersor_quant::Source::per_weight(&h, &h).mean_h()))
+            })
+            .collect();
+        for (plan, mean) in self.tensors.iter_mut().zip(means?) {
+            if let Some(mean) = mean {
+                plan.mean_h = mean;
+                plan.sensitivity = SensitivitySource::File;
+            }
+        }
+        let is = |plan: &TensorPlan, treatment: &Treatment| plan.treatment == *treatment;
+        let covered = |p: &&TensorPlan| p.sensitivity == SensitivitySource::File;
+        // What the covered tensors, or all, stake per element: h x mean(w^2).
+        let stake = |treatment: &Treatment, all: bool| {
+            let chosen = self
+                .tensors
+                .iter()
+                .filter(|p| is(p, treatment))
+                .filter(|p| all || covered(p));
+            let mut stakes: Vec<f64> = chosen
+                .map(|p| p.mean_h * p.mean_square)
+                .filter(|s| *s > 0.0)
+                .collect();
+            stakes.sort_unstable_by(f64::total_cmp);
+            stakes.get(stakes.len() / 2).copied()
+        };
+        let count = |treatment: &Treatment| -> u64 {
+            self.tensors
+                .iter()
+                .zip(tensors)
+                .filter(|(p, _)| is(p, treatment))
+                .filter_map(|(_, t)| t.n_elements())
+                .sum()
+        };
+        // An element of a one-dimensional tensor acts on a whole row of weights.
+        let row = (count(&Treatment::Main) as f64 / count(&Treatment::Fine).max(1) as f64).clamp(1.0, 4096.0);
+        let given = sensitivities.is_some();
+        let main_stake = stake(&Treatment::Main, !given);
+        let fine_stake = stake(&Treatment::Fine, false)
+            .or(main_stake.map(|s| s * row))
+            .or_else(|| stake(&Treatment::Fine, true));
+        for (plan, info) in self.tensors.iter_mut().zip(tensors) {
+            if plan.sensitivity == SensitivitySource::File {
+                continue;
+            }
+            match plan.treatment {
+                Treatment::Fine => {
+                    plan.sensitivity = SensitivitySource::Relative;
+                    plan.mean_h = fine_stake.unwrap_or(1.0);
+                }
+                Treatment::Main if given => {
+                    plan.mean_h = main_stake.unwrap_or(1.0) / plan.mean_square.max(f64::MIN_POSITIVE);
+                    let what = format!(
+                        "tensor {:?} is not in the sensitivity file: it gets the median importance of those that are",
+                        info.name
+                    );
+                    self.warnings.push(what);
+                }
+                _ => {}
+            }
+        }
+        if let Some(sensitivities) = sensitivities.filter(|s| !s.unused.is_empty()) {
+            let names = sensitivities
+                .unused
+                .iter()
+                .take(3)
+                .map(|n| format!("{n:?}"))
+                .collect::<Vec<_>>()
+                .join(", ");
+            let n = sensitivities.unused.len();
+            self.warnings.push(format!(
+                "the sensitivity file has {n} entries that belong to no tensor: {names}"
+            ));
+        }
+        Ok(())
+    }
+
+    /// Sensitivities of all elements of a quantized tensor from the file, those of its aliases added.
+    pub(crate) fn load_h<'s>(
+        &self,
+        tensors: &[TensorInfo],
+        sensitivities: Option<&'s Sensitivities>,
+        index: usize,
+    ) -> Result<Option<Cow<'s, [f32]>>> {
+        let (Some(file), Some(plan)) = (sensitivities, self.tensors.get(index)) else {
+            return Ok(None);
+        };
+        if !matches!(plan.treatment, Treatment::Fine | Treatment::Main) {
+            return Ok(None);
+        }
+        let mut sum: Option<Cow<'s, [f32]>> = None;
+        for &index in std::iter::once(&index).chain(&plan.aliases) {
+            let Some(info) = tensors.get(index) else { continue };
+            sum = match (sum, file.load(index, info)?) {
+                (None, h) => h,
+                (sum, None) => sum,
+                (Some(mut sum), Some(h)) => {
+                    sum.to_mut().iter_mut().zip(h.iter()).for_each(|(a, b)| *a += b);
+                    Some(sum)
+                }
+            };
+        }
+        Ok(sum)
+    }
+}
+
+fn treatment(info: &TensorInfo, survey: &Survey, options: &CompressOptions) -> Treatment {
+    if !info.dtype.is_float() {
+        return Treatment::Raw(Reason::NotFloat);
+    }
+    if options.keep.iter().any(|glob| glob.is_match(&info.name)) {
+        return Treatment::Raw(Reason::Kept);
+    }
+    if survey.n_not_finite > 0 {
+        return Treatment::Raw(Reason::NotFinite(survey.n_not_finite));
+    }
+    if info.n_elements() == Some(0) {
+        return Treatment::Raw(Reason::Empty);
+    }
+    if info.shape.is_empty() {
+        return Treatment::Raw(Reason::Scalar);
+    }
+    if let Some(value) = survey.constant {
+        return Treatment::Constant(value);
+    }
+    if survey.largest > LARGEST || (survey.largest < SMALLEST && survey.largest > 0.0) {
+        return Treatment::Raw(Reason::Range);
+    }
+    if info.shape.len() == 1 {
+        Treatment::Fine
+    } else {
+        Treatment::Main
+    }
+}

@@ -1,0 +1,794 @@
+#!/usr/bin/env python3
+"""A slow decoder of .tersor files (version 0), written from docs/format.md alone to prove that the page suffices.
+
+Section numbers (§) are those of that page.
+
+    decode_tersor.py FILE.tersor [--out FILE.safetensors]   print every tensor and blob, write the tensors
+    decode_tersor.py --check MANIFEST.json                  decode the golden files of a manifest and compare
+"""
+
+import argparse
+import hashlib
+import json
+import math
+import struct
+import sys
+import zlib
+from collections import defaultdict
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import List, Optional
+
+MAGIC = bytes.fromhex("8F544552534F52")
+MAX_GROUP = 1 << 24  # elements of a group, §4.3
+DTYPES = [  # §4.1: name, bytes
+    ("F32", 4), ("F16", 2), ("BF16", 2), ("F64", 8), ("F8_E4M3", 1), ("F8_E5M2", 1), ("I64", 8), ("I32", 4), ("I16", 2),
+    ("I8", 1), ("U64", 8), ("U32", 4), ("U16", 2), ("U8", 1), ("BOOL", 1), ("F8_E8M0", 1), ("C64", 8),
+]
+N_QUANTIZABLE = 6
+FIXED, HUFFMAN, ANS, CONTEXT, DEFLATE = range(5)
+UNIFORM, CONSTANT, EXPLICIT, REUSE = range(4)
+
+
+class FormatError(Exception):
+    """The file is not a valid .tersor file, or exceeds a limit of the caller."""
+
+
+def require(condition, message):
+    if not condition:
+        raise FormatError(message)
+
+
+@dataclass
+class Limits:
+    """§6. `directory` bounds what a directory expands to: bytes of text, extents, scales, levels and groups."""
+
+    decoded_bytes: int = 1 << 30
+    tensors: int = 1 << 20
+    directory: int = 1 << 24
+
+
+# Checksums (conventions of the page)
+
+
+def _crc_table():
+    table = []
+    for crc in range(256):
+        for _ in range(8):
+            crc = crc >> 1 ^ (0x82F63B78 if crc & 1 else 0)
+        table.append(crc)
+    return table
+
+
+CRC_TABLE = _crc_table()
+
+
+def crc32c(data):
+    crc = 0xFFFFFFFF
+    for byte in data:
+        crc = crc >> 8 ^ CRC_TABLE[(crc ^ byte) & 0xFF]
+    return crc ^ 0xFFFFFFFF
+
+
+P1, P2, P3, P4, P5 = (0x9E3779B185EBCA87, 0xC2B2AE3D27D4EB4F, 0x165667B19E3779F9, 0x85EBCA77C2B2AE63, 0x27D4EB2F165667C5)
+M64 = (1 << 64) - 1
+
+
+def xxh64(data):
+    """XXH64 with seed 0."""
+
+    def rotl(x, n):
+        return (x << n | x >> 64 - n) & M64
+
+    def mix(acc, lane):
+        return rotl(acc + lane * P2 & M64, 31) * P1 & M64
+
+    at, size = 0, len(data)
+    if size >= 32:
+        v = [P1 + P2 & M64, P2, 0, -P1 & M64]
+        at = size & ~31
+        for lanes in struct.iter_unpack("<4Q", data[:at]):
+            v = [mix(acc, lane) for acc, lane in zip(v, lanes)]
+        h = sum(rotl(acc, n) for acc, n in zip(v, (1, 7, 12, 18))) & M64
+        for acc in v:
+            h = (h ^ mix(0, acc)) * P1 + P4 & M64
+    else:
+        h = P5
+    h = h + size & M64
+    while at + 8 <= size:
+        h = rotl(h ^ mix(0, int.from_bytes(data[at:at + 8], "little")), 27) * P1 + P4 & M64
+        at += 8
+    if at + 4 <= size:
+        h = rotl(h ^ int.from_bytes(data[at:at + 4], "little") * P1 & M64, 23) * P2 + P3 & M64
+        at += 4
+    for byte in data[at:]:
+        h = rotl(h ^ byte * P5 & M64, 11) * P1 & M64
+    h = (h ^ h >> 33) * P2 & M64
+    h = (h ^ h >> 29) * P3 & M64
+    return h ^ h >> 32
+
+
+def varint(data, at):
+    """§1. Returns the value and the offset behind it."""
+    value = 0
+    for i in range(9):
+        require(at + i < len(data), "a varint ends early")
+        byte = data[at + i]
+        value |= (byte & 0x7F) << 7 * i
+        if byte < 0x80:
+            require(byte or i == 0, "a varint ends with a zero byte")
+            return value, at + i + 1
+    raise FormatError("a varint has more than 9 bytes")
+
+
+# Range coder (§2)
+
+
+class Model:
+    """An adaptive bit."""
+
+    def __init__(self):
+        self.p, self.count = 32768, 0
+
+    def update(self, bit):
+        change, divisor = ((65535 if bit else 0) - self.p) * 2, 2 * self.count + 3
+        self.p += change // divisor if change >= 0 else -(-change // divisor)
+        self.p = min(max(self.p, 64), 65536 - 64)
+        self.count = min(self.count + 1, 126)
+
+
+class RangeDecoder:
+    """A stream of bits. Models are made on first use; their key starts with the name that the page gives them."""
+
+    def __init__(self, data):
+        self.data, self.at = data, 0
+        self.models = defaultdict(Model)
+        self.code, self.range = 0, 0xFFFFFFFF
+        for _ in range(4):
+            self.code = self.code << 8 | self.next_byte()
+
+    def next_byte(self):
+        self.at += 1
+        require(self.at <= len(self.data) + 5, "a range coded stream ends early")
+        return self.data[self.at - 1] if self.at <= len(self.data) else 0
+
+    def finish(self):
+        require(self.at >= len(self.data), "a range coded stream has bytes left")
+
+    def normalize(self):
+        while self.range < 1 << 24:
+            self.range <<= 8
+            self.code = (self.code << 8 | self.next_byte()) & 0xFFFFFFFF
+
+    def bit(self, *name):
+        model = self.models[name]
+        bound = (self.range >> 16) * model.p
+        bit = int(self.code < bound)
+        if bit:
+            self.range = bound
+        else:
+            self.code -= bound
+            self.range -= bound
+        model.update(bit)
+        self.normalize()
+        return bit
+
+    def direct(self, n):
+        value = 0
+        for _ in range(n):
+            self.range >>= 1
+            bit = int(self.code >= self.range)
+            if bit:
+                self.code -= self.range
+            value = 2 * value + bit
+            self.normalize()
+        return value
+
+    def tree(self, n, *name):
+        node = 1
+        for _ in range(n):
+            node = 2 * node + self.bit(*name, node)
+        return node - (1 << n)
+
+    def uint(self, *name):
+        n_bits = 0
+        while n_bits < 63 and self.bit(*name, "length", n_bits):
+            n_bits += 1
+        require(n_bits < 63, "an integer of 2^63 - 1 or more")
+        node = x = 1
+        for _ in range(min(n_bits, 2)):
+            bit = self.bit(*name, "mantissa", n_bits, node)
+            node, x = 2 * node + bit, 2 * x + bit
+        rest = max(n_bits - 2, 0)
+        return (x << rest | self.direct(rest)) - 1
+
+    def float(self):
+        """A float of §4."""
+        short = self.bit("short")
+        high = self.tree(8, "highest byte") << 24 | self.tree(8, "next byte") << 16
+        return f32_from_bits(high if short else high | self.direct(16))
+
+
+# Values (§4.2)
+
+
+def f32_from_bits(bits):
+    return struct.unpack("<f", struct.pack("<I", bits))[0]
+
+
+def pack_or_inf(code, x):
+    """Rounds to nearest, ties to even; what is too large becomes an infinity."""
+    try:
+        return struct.pack(code, x)
+    except OverflowError:
+        return struct.pack(code, math.copysign(math.inf, x))
+
+
+def f32_product(a, b):
+    """One f32 multiplication: the product of two f32 is exact in double, so this rounds once."""
+    return struct.unpack("<f", pack_or_inf("<f", a * b))[0]
+
+
+def pack_bf16(x):
+    bits = struct.unpack("<I", struct.pack("<f", x))[0]
+    return struct.pack("<H", bits + 0x7FFF + (bits >> 16 & 1) >> 16)
+
+
+def pack_f8(x, mantissa, bias, largest, beyond):
+    sign = 0x80 if math.copysign(1, x) < 0 else 0
+    x = abs(x)
+    if x == 0:
+        return bytes([sign])
+    if x == math.inf:
+        return bytes([sign | beyond])
+    exponent = max(math.frexp(x)[1] - 1, 1 - bias)
+    code = (exponent + bias - 1 << mantissa) + round(math.ldexp(x, mantissa - exponent))
+    return bytes([sign | (code if code <= largest else beyond)])
+
+
+def element(dtype, x):
+    """The bytes of an f32 rounded to an element type."""
+    name = DTYPES[dtype][0]
+    if name == "BF16":
+        return pack_bf16(x)
+    if name == "F8_E4M3":
+        return pack_f8(x, 3, 7, 0x7E, 0x7F)
+    if name == "F8_E5M2":
+        return pack_f8(x, 2, 15, 0x7B, 0x7C)
+    return pack_or_inf({"F32": "<f", "F16": "<e", "F64": "<d"}[name], x)
+
+
+# Directory (§3, §4)
+
+
+@dataclass
+class Codebook:
+    levels: List[float]
+    zero_symbol: Optional[int]
+
+
+@dataclass
+class Tensor:
+    name: str
+    dtype: int
+    shape: List[int]
+    shard: int
+    codebook: Optional[Codebook] = None
+    scales: Optional[List[float]] = None
+    axis: int = 0
+    alias: Optional[int] = None
+    data: bytearray = field(default_factory=bytearray)
+
+    @property
+    def n_elements(self):
+        return math.prod(self.shape)
+
+    @property
+    def element_bytes(self):
+        return DTYPES[self.dtype][1]
+
+    def dequantize(self, first, symbols):
+        """§4.2, value of an element: the bytes of the symbols of the elements from index `first` on."""
+        levels, scales, known, out = self.codebook.levels, self.scales, {}, bytearray()
+        inner = math.prod(self.shape[self.axis + 1:])
+        for i, symbol in enumerate(symbols, first):
+            key = (i // inner % len(scales), symbol) if scales is not None else symbol
+            if key not in known:
+                x = levels[symbol] if scales is None else f32_product(scales[key[0]], levels[symbol])
+                known[key] = element(self.dtype, x)
+            out += known[key]
+        return out
+
+
+@dataclass
+class Blob:
+    path: str
+    n_elements: int
+    data: bytearray = field(default_factory=bytearray)
+    element_bytes = 1
+    codebook = None
+
+
+@dataclass
+class Group:
+    segments: list  # (item, first element, number of elements)
+    coder: int
+    n_bytes: int
+    crc: int
+
+
+class Directory:
+    """§4. Reads all fields; `shards`, `tensors`, `blobs`, `items` and `groups` hold them."""
+
+    def __init__(self, data, limits):
+        self.decoder, self.limits, self.left = RangeDecoder(data), limits, limits.directory
+        self.history, self.positions = bytearray(), {}
+        self.pointer, self.match, self.tail = None, 0, b"\xff" * 4
+        self.shards, self.tensors, self.blobs, self.codebooks, self.groups = [], [], [], [], []
+        self.decoded_bytes = 0
+        uint = self.decoder.uint
+        for _ in range(self.spend(uint("count"))):
+            file_name = self.text()
+            self.shards.append((file_name, [(self.text(), self.text()) for _ in range(self.spend(uint("count")))]))
+        n_tensors, n_blobs = self.spend(uint("count")), self.spend(uint("count"))
+        require(n_tensors <= limits.tensors, "limit: too many tensors")
+        names = set()
+        for _ in range(n_tensors):
+            self.tensors.append(self.read_tensor())
+            require(self.tensors[-1].name not in names, "a tensor name occurs twice")
+            names.add(self.tensors[-1].name)
+        for _ in range(n_blobs):
+            self.blobs.append(self.count_bytes(Blob(self.text(), uint("size"))))
+        self.items = [tensor for tensor in self.tensors if tensor.alias is None] + self.blobs
+        self.read_groups()
+        self.decoder.finish()
+
+    def spend(self, n):
+        """Counts n entries towards the limit of the directory (§6)."""
+        self.left -= n
+        require(self.left >= 0, "limit: the directory is too large")
+        return n
+
+    def count_bytes(self, item):
+        self.decoded_bytes += item.n_elements * item.element_bytes
+        require(self.decoded_bytes <= self.limits.decoded_bytes, "limit: too many decoded bytes")
+        return item
+
+    def text(self):
+        """§3. One string."""
+        decoder, history, start = self.decoder, self.history, len(self.history)
+        while len(history) == start or history[-1] != 0xFF:
+            self.spend(1)
+            hit = self.pointer is not None and decoder.bit("hit", self.match)
+            previous = history[-1] if history else 0xFF
+            history.append(history[self.pointer] if hit else decoder.tree(8, "text", previous))
+            n = len(history)
+            if history[-1] == 0xFF:
+                self.tail = bytes(history[-4:]) if n >= 4 else b"\xff" * 4
+            contexts = [(order, bytes(history[-order:]), self.tail if order == 3 else b"")
+                        for order in (3, 4, 2) if n >= order]
+            if hit:
+                self.pointer += 1
+                self.match = min(self.match + 1, 15)
+            else:
+                self.pointer = next((self.positions[c] for c in contexts if c in self.positions), None)
+                self.match = 0
+                if self.pointer is not None:
+                    while self.match < min(15, self.pointer) and history[self.pointer - 1 - self.match] == history[n - 1 - self.match]:
+                        self.match += 1
+            self.positions.update((c, n) for c in contexts)
+        try:
+            return history[start:-1].decode("utf-8")
+        except UnicodeDecodeError:
+            raise FormatError("a string is not UTF-8") from None
+
+    def read_tensor(self):
+        decoder, uint = self.decoder, self.decoder.uint
+        name, dtype, n_axes = self.text(), decoder.tree(5, "dtype"), uint("axes")
+        require(dtype < len(DTYPES), f"unknown element type {dtype}")
+        require(n_axes <= 64, "a tensor has more than 64 axes")
+        self.spend(n_axes)
+        previous = self.tensors[-1].shape if self.tensors else None
+        shape = []
+        for i in range(n_axes):
+            same = previous is not None and len(previous) == n_axes and decoder.bit("same")
+            shape.append(previous[i] if same else uint("extent"))
+        shard = uint("shard")
+        require(shard < len(self.shards), "a tensor is in a shard that is not there")
+        tensor = Tensor(name, dtype, shape, shard)
+        storage = decoder.tree(2, "storage")
+        require(storage != 3, "unknown storage 3")
+        if storage == 2:
+            tensor.alias = uint("alias")
+            require(tensor.alias < len(self.tensors), "an alias of a tensor that is not earlier")
+            target = self.tensors[tensor.alias]
+            require(target.alias is None, "an alias of an alias")
+            require((target.dtype, target.shape) == (dtype, shape), "an alias of another element type or shape")
+            return tensor
+        self.count_bytes(tensor)
+        if storage == 0:
+            require(dtype < N_QUANTIZABLE, "a tensor of this element type cannot be quantized")
+            back = uint("codebook")
+            require(back <= len(self.codebooks), "a codebook that is not there")
+            if back == 0:
+                self.codebooks.append(self.read_codebook())
+            tensor.codebook = self.codebooks[-max(back, 1)]
+            if decoder.bit("has_scales"):
+                tensor.axis = uint("axis")
+                require(tensor.axis < n_axes, "scales on an axis that is not there")
+                tensor.scales = [decoder.float() for _ in range(self.spend(shape[tensor.axis]))]
+                require(all(0 < scale < math.inf for scale in tensor.scales), "a scale is not positive and finite")
+        return tensor
+
+    def read_codebook(self):
+        """§4.2."""
+        decoder, uint = self.decoder, self.decoder.uint
+        kind, n_levels = decoder.tree(3, "kind"), uint("levels")
+        require(kind < 3, f"reserved codebook kind {kind}")
+        require(1 <= n_levels <= 65536, "a codebook has no or more than 65536 levels")
+        self.spend(n_levels)
+        if kind == 0:
+            step, z = decoder.float(), uint("first")
+            require(0 < step < math.inf, "the step of a grid is not positive and finite")
+            require(z < 1 << 32, "the first integer of a grid is 2^32 or more")
+            first = z >> 1 if z % 2 == 0 else -(z >> 1) - 1
+            require(max(abs(first), abs(first + n_levels - 1)) <= 1 << 24, "an integer of a grid is beyond 2^24")
+            levels = [f32_product(step, float(first + s)) for s in range(n_levels)]
+            return Codebook(levels, -first if 0 <= -first < n_levels else None)
+        if kind == 1:
+            half = decoder.bit("half")
+            words = [decoder.direct(16 if half else 32) for _ in range(n_levels)]
+            levels = [struct.unpack("<e", struct.pack("<H", word))[0] if half else f32_from_bits(word) for word in words]
+            zero_symbol = levels.index(0.0) if 0.0 in levels else None
+        else:
+            m, first = uint("mantissa"), uint("first")
+            require(m <= 23, "a mantissa of more than 23 bits")
+            require(first < 1 << 32 and first + n_levels - 1 << 23 - m < 1 << 32, "a mantissa level is beyond 32 bits")
+            levels = [f32_from_bits(first + s << 23 - m) for s in range(n_levels)]
+            zero_symbol = 0 if first == 0 else None
+        require(all(map(math.isfinite, levels)), "a level is not finite")
+        return Codebook(levels, zero_symbol)
+
+    def read_groups(self):
+        """§4.3."""
+        decoder, uint = self.decoder, self.decoder.uint
+        item, taken = 0, 0  # the next item, and how many of its elements are taken
+        while item < len(self.items):
+            self.spend(1)
+            whole = taken == 0 and decoder.bit("whole")
+            n = uint("segments") + 1
+            if whole:
+                require(n <= len(self.items) - item, "a group has more items than are left")
+                segments = [(i, 0, i.n_elements) for i in self.items[item:item + n]]
+                item += n
+            else:
+                left = self.items[item].n_elements - taken
+                require(n <= left, "a group has more elements than are left")
+                segments = [(self.items[item], taken, n)]
+                item, taken = (item + 1, 0) if n == left else (item, taken + n)
+            require(sum(count for _, _, count in segments) <= MAX_GROUP, "a group has more than 2^24 elements")
+            coder = decoder.tree(4, "coder")
+            require(coder in (FIXED, HUFFMAN, ANS, DEFLATE), f"unknown coder {coder}")
+            require(coder != DEFLATE or all(i.codebook is None for i, _, _ in segments), "DEFLATE of a quantized tensor")
+            self.groups.append(Group(segments, coder, uint("size"), decoder.direct(32)))
+
+
+# Groups (§5)
+
+
+@dataclass
+class Distribution:
+    n: int
+    kind: int = UNIFORM
+    symbol: int = 0  # constant
+    numbers: Optional[List[int]] = None  # explicit: code lengths or frequencies
+    scale_bits: int = 0
+
+
+class GroupHeader:
+    """§5. `segments` has, for each segment, the bits of its gaps (0 without) and its runs (distribution, symbols)."""
+
+    def __init__(self, data, group):
+        self.decoder, self.coder, self.explicit = RangeDecoder(data), group.coder, []
+        self.segments = []
+        for item, _, n in group.segments:
+            self.segments.append(self.read_segment(item, n) if n else (0, []))
+        self.decoder.finish()
+
+    def read_segment(self, item, n):
+        decoder, uint = self.decoder, self.decoder.uint
+        if item.codebook is None:
+            return 0, [(self.distribution(256), n) for _ in range(item.element_bytes)]
+        n_levels = len(item.codebook.levels)
+        if item.codebook.zero_symbol is None or n_levels == 1 or not decoder.bit("gaps"):
+            return 0, [(self.distribution(n_levels), n)]
+        b, n_survivors, n_fillers = uint("gap_bits"), uint("survivors"), uint("fillers")
+        require(1 <= b <= 12, "a gap has no or more than 12 bits")
+        require(n_survivors + n_fillers <= n, "a segment has more gaps than elements")
+        gaps = self.distribution(1 << b)
+        return b, [(gaps, n_survivors + n_fillers), (self.distribution(n_levels - 1), n_survivors)]
+
+    def distribution(self, n):
+        kind = self.decoder.tree(2, "kind")
+        if kind == UNIFORM:
+            return Distribution(n)
+        if kind == CONSTANT:
+            symbol = self.decoder.uint("constant")
+            require(symbol < n, "a constant outside of the alphabet")
+            return Distribution(n, CONSTANT, symbol)
+        if kind == REUSE:
+            back = self.decoder.uint("reuse")
+            require(back < len(self.explicit), "a distribution that is not there")
+            require(self.explicit[-1 - back].n == n, "a distribution of another alphabet")
+            return self.explicit[-1 - back]
+        require(self.coder != FIXED, "an explicit distribution with the fixed coder")
+        if self.coder == HUFFMAN:
+            result = Distribution(n, EXPLICIT, numbers=self.sparse(
+                n, 1 << 16, lambda length: 1 << 16 - length, lambda before: 1 + self.decoder.tree(4, "length", before)))
+        else:
+            scale_bits = 8 + self.decoder.tree(4, "scale")
+            require(scale_bits <= 16, "more than 16 scale bits")
+            result = Distribution(n, EXPLICIT, scale_bits=scale_bits, numbers=self.sparse(
+                n, 1 << scale_bits, lambda f: f, lambda before: 1 + self.decoder.uint("frequency", before.bit_length())))
+        self.explicit.append(result)
+        return result
+
+    def sparse(self, n, total, weight, value):
+        """§5.1."""
+        numbers, before, left = [], 0, total
+        while left > 0:
+            if self.decoder.bit("any"):
+                z = self.decoder.uint("run")
+                require(z < n - len(numbers), "a distribution has too many numbers")
+                numbers += [0] * (z + 1)
+            require(len(numbers) < n, "a distribution has too many numbers")
+            before = value(before)
+            numbers.append(before)
+            left -= weight(before)
+        require(left == 0, "a distribution has too large a sum")
+        return numbers + [0] * (n - len(numbers))
+
+
+class BitPayload:
+    """§5.2."""
+
+    def __init__(self, data):
+        self.bits = "".join(f"{byte:08b}" for byte in data)
+        self.at = 0
+
+    def take(self, n):
+        self.at += n
+        require(self.at <= len(self.bits), "the payload ends early")
+        return self.bits[self.at - n:self.at]
+
+    def run(self, distribution, n):
+        if distribution.kind == CONSTANT:
+            return [distribution.symbol] * n
+        if distribution.kind == UNIFORM:
+            width = (distribution.n - 1).bit_length()
+            symbols = [int(self.take(width), 2) for _ in range(n)] if width else [0] * n
+            require(all(symbol < distribution.n for symbol in symbols), "a symbol outside of the alphabet")
+            return symbols
+        codes, code, before, symbols = {}, 0, 0, []
+        for length, symbol in sorted((length, s) for s, length in enumerate(distribution.numbers) if length):
+            code <<= length - before
+            codes[f"{code:0{length}b}"] = symbol
+            code, before = code + 1, length
+        for _ in range(n):
+            word = self.take(1)
+            while word not in codes:
+                word += self.take(1)
+            symbols.append(codes[word])
+        return symbols
+
+    def finish(self):
+        rest = self.bits[self.at:]
+        require(len(rest) < 8 and "1" not in rest, "the payload has bits left")
+
+
+class AnsPayload:
+    """§5.3."""
+
+    def __init__(self, data, n_symbols):
+        n_states = 8 if n_symbols >= 1 << 17 else 1
+        require(len(data) >= 4 * n_states and len(data) % 2 == 0, "the payload has no states or half a word")
+        self.states = list(struct.unpack_from(f"<{n_states}I", data))
+        require(all(x >= 1 << 16 for x in self.states), "a state is below 2^16")
+        self.words = struct.unpack_from(f"<{len(data) // 2 - 2 * n_states}H", data, 4 * n_states)
+        self.at = 0
+
+    def run(self, distribution, n):
+        if distribution.kind == CONSTANT:
+            return [distribution.symbol] * n
+        if distribution.kind == UNIFORM:
+            size = distribution.n
+            scale_bits = max(8, size.bit_length() - 1) if size & size - 1 == 0 else 14 if size <= 1024 else 16
+            cumulative = [(s << scale_bits) // size for s in range(size + 1)]
+        else:
+            scale_bits, cumulative = distribution.scale_bits, [0]
+            for f in distribution.numbers:
+                cumulative.append(cumulative[-1] + f)
+        symbol_of = []
+        for symbol, (c, end) in enumerate(zip(cumulative, cumulative[1:])):
+            symbol_of += [symbol] * (end - c)
+        symbols, states, mask = [], self.states, (1 << scale_bits) - 1
+        for i in range(n):
+            x = states[i % len(states)]
+            slot = x & mask
+            symbol = symbol_of[slot]
+            c = cumulative[symbol]
+            x = (cumulative[symbol + 1] - c) * (x >> scale_bits) + slot - c
+            if x < 1 << 16:
+                require(self.at < len(self.words), "the payload ends early")
+                x = x << 16 | self.words[self.at]
+                self.at += 1
+            states[i % len(states)] = x
+            symbols.append(symbol)
+        return symbols
+
+    def finish(self):
+        require(self.at == len(self.words), "the payload has words left")
+        require(all(x == 1 << 16 for x in self.states), "a state does not end at 2^16")
+
+
+def fill_gaps(gaps, survivors, b, zero_symbol, n):
+    """§5, gaps: the symbols of all n elements."""
+    symbols, at, last, survivors = [zero_symbol] * n, 0, (1 << b) - 1, iter(survivors)
+    n_survivors = 0
+    for g in gaps:
+        at += g
+        if g < last:
+            require(at < n, "a survivor is beyond the segment")
+            survivor = next(survivors, None)
+            require(survivor is not None, "there are more gaps than survivors")
+            symbols[at] = survivor + (survivor >= zero_symbol)
+            at += 1
+    require(next(survivors, None) is None, "there are fewer gaps than survivors")
+    require(not gaps or gaps[-1] < last, "the last gap is a filler")
+    return symbols
+
+
+def decode_group(group, data):
+    """§5. Appends to the data of the items, and returns the bytes of the group."""
+    sizes = [n * item.element_bytes for item, _, n in group.segments]
+    if group.coder == DEFLATE:
+        inflate = zlib.decompressobj(-15)
+        try:
+            raw = inflate.decompress(data, sum(sizes) + 1)
+        except zlib.error as error:
+            raise FormatError(f"DEFLATE: {error}") from None
+        require(len(raw) == sum(sizes) and inflate.eof, "DEFLATE: the stream has another length")
+        require(not inflate.unused_data, "DEFLATE: bytes after the stream")
+        parts, at = [], 0
+        for size in sizes:
+            parts.append(raw[at:at + size])
+            at += size
+    else:
+        length, at = varint(data, 0)
+        require(at + length <= len(data), "a group header is longer than its group")
+        header = GroupHeader(data[at:at + length], group)
+        data = data[at + length:]
+        n_symbols = sum(n for _, runs in header.segments for _, n in runs)
+        payload = AnsPayload(data, n_symbols) if group.coder == ANS else BitPayload(data)
+        parts = []
+        for (item, first, n), (b, runs) in zip(group.segments, header.segments):
+            symbols = [payload.run(distribution, count) for distribution, count in runs]
+            if not n:
+                parts.append(b"")
+            elif item.codebook is None:
+                parts.append(bytes(byte for one in zip(*symbols) for byte in one))
+            else:
+                one = fill_gaps(*symbols, b, item.codebook.zero_symbol, n) if b else symbols[0]
+                parts.append(item.dequantize(first, one))
+        payload.finish()
+    for (item, _, _), part in zip(group.segments, parts):
+        item.data += part
+    return b"".join(parts)
+
+
+def decode(data, limits=Limits()):
+    """§1. The directory, with the data of all tensors and blobs."""
+    require(data[:7] == MAGIC, "not a .tersor file")
+    require(len(data) > 7, "the file ends early")
+    require(data[7] == 0, f"unknown version {data[7]}")
+    length, at = varint(data, 16)
+    end = at + length
+    require(end + 4 <= len(data), "the file ends early")
+    require(crc32c(data[:end]) == int.from_bytes(data[end:end + 4], "little"), "the header CRC is wrong")
+    directory = Directory(data[at:end], limits)
+    at, digests = end + 4, b""
+    for i, group in enumerate(directory.groups):
+        part = data[at:at + group.n_bytes]
+        require(len(part) == group.n_bytes, "the file ends early")
+        require(crc32c(part) == group.crc, f"the CRC of group {i} is wrong")
+        digests += xxh64(decode_group(group, part)).to_bytes(8, "little")
+        at += group.n_bytes
+    require(at == len(data), "bytes after the last group")
+    require(xxh64(digests) == int.from_bytes(data[8:16], "little"), "the digest is wrong")
+    for tensor in directory.tensors:
+        if tensor.alias is not None:
+            tensor.data = directory.tensors[tensor.alias].data
+    return directory
+
+
+# Command line
+
+
+def sha256(data):
+    return hashlib.sha256(data).hexdigest()
+
+
+def summary(directory):
+    tensors = [{"name": t.name, "dtype": DTYPES[t.dtype][0], "shape": t.shape, "sha256": sha256(t.data)}
+               for t in directory.tensors]
+    return tensors, [{"path": b.path, "sha256": sha256(b.data)} for b in directory.blobs]
+
+
+def write_safetensors(directory, path):
+    """All tensors in one file, with the metadata of the first shard."""
+    header, offset = {}, 0
+    if directory.shards and directory.shards[0][1]:
+        header["__metadata__"] = dict(directory.shards[0][1])
+    for t in directory.tensors:
+        header[t.name] = {"dtype": DTYPES[t.dtype][0], "shape": t.shape, "data_offsets": [offset, offset + len(t.data)]}
+        offset += len(t.data)
+    text = json.dumps(header).encode()
+    text += b" " * (-len(text) % 8)
+    with open(path, "wb") as file:
+        file.write(struct.pack("<Q", len(text)) + text)
+        for t in directory.tensors:
+            file.write(t.data)
+
+
+def check(manifest):
+    """Decodes the files of a manifest; returns the number of failures."""
+    entries = json.loads(manifest.read_text(encoding="utf-8"))
+    passed = failed = 0
+    for valid, entry in [(True, e) for e in entries["valid"]] + [(False, e) for e in entries["invalid"]]:
+        try:
+            tensors, blobs = summary(decode((manifest.parent / entry["file"]).read_bytes()))
+            wanted = ([{key: t[key] for key in ("name", "dtype", "shape", "sha256")} for t in entry["tensors"]],
+                      [{key: b[key] for key in ("path", "sha256")} for b in entry["blobs"]]) if valid else None
+            problem = None if (tensors, blobs) == wanted else "decodes to other values" if valid else \
+                f"decodes, though §{entry['clause']} wants: {entry['message']}"
+        except FormatError as error:
+            problem = str(error) if valid else None
+            if not valid:
+                print(f"refused {entry['file']}: {error}")
+        except Exception as error:  # a defect of this decoder
+            problem = f"{type(error).__name__}: {error}"
+        passed, failed = passed + (problem is None), failed + (problem is not None)
+        if problem:
+            print(f"FAILED {entry['file']}: {problem}")
+    print(f"{passed} passed, {failed} failed")
+    return failed
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("file", nargs="?", type=Path)
+    parser.add_argument("--out", type=Path)
+    parser.add_argument("--check", type=Path)
+    parser.add_argument("--max-bytes", type=int, default=Limits.decoded_bytes)
+    args = parser.parse_args()
+    if args.check:
+        return 1 if check(args.check) else 0
+    if not args.file:
+        parser.error("a file or --check is needed")
+    try:
+        directory = decode(args.file.read_bytes(), Limits(decoded_bytes=args.max_bytes))
+    except FormatError as error:
+        print(f"{args.file}: {error}", file=sys.stderr)
+        return 1
+    tensors, blobs = summary(directory)
+    for t in tensors:
+        print(json.dumps(t["name"]), t["dtype"], json.dumps(t["shape"]), t["sha256"])
+    for b in blobs:
+        print(json.dumps(b["path"]), b["sha256"])
+    if args.out:
+        write_safetensors(directory, args.out)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
