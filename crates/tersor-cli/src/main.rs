@@ -1,2 +1,59 @@
-//! Placeholder.
-fn main() {}
+//! The `tersor` command: it parses arguments, calls the library and prints what it says.
+//!
+//! Exit codes are a contract: 0 done, 1 a negative answer (`verify`), 2 failure or wrong usage. Data goes to standard output,
+//! everything else to standard error. A closed pipe is not an error.
+
+mod args;
+mod commands;
+mod files;
+mod output;
+mod progress;
+
+use anyhow::Context as _;
+use args::{Cli, Command};
+use clap::Parser as _;
+use std::io::{self, Write as _};
+use std::process::ExitCode;
+
+/// How a command ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Status {
+    /// It did what was asked.
+    Done = 0,
+    /// The answer is no.
+    Negative = 1,
+    /// It failed, or was asked for something that makes no sense.
+    Failed = 2,
+}
+
+fn run(cli: Cli) -> anyhow::Result<Status> {
+    if cli.common.threads > 0 {
+        rayon::ThreadPoolBuilder::new()
+            .num_threads(cli.common.threads)
+            .build_global()
+            .with_context(|| format!("cannot start {} threads", cli.common.threads))?;
+    }
+    let common = &cli.common;
+    match cli.command {
+        Command::Compress(args) => commands::compress::run(&args, common),
+        Command::Decompress(args) => commands::decompress::run(&args, common),
+        Command::Inspect(args) => commands::inspect::run(&args),
+        Command::Verify(args) => commands::verify::run(&args, common),
+        Command::Sweep(args) => commands::sweep::run(&args, common),
+        Command::Demo(args) => commands::demo::run(&args, common),
+        Command::Completions(args) => commands::completions::run(&args),
+        Command::Man(args) => commands::completions::man(&args),
+    }
+}
+
+fn main() -> ExitCode {
+    let status = run(Cli::parse()).unwrap_or_else(|error| {
+        let is_closed = |e: &io::Error| e.kind() == io::ErrorKind::BrokenPipe;
+        if error.chain().any(|cause| cause.downcast_ref().is_some_and(is_closed)) {
+            return Status::Done;
+        }
+        let _ = writeln!(io::stderr(), "error: {}", output::chain(&error));
+        Status::Failed
+    });
+    ExitCode::from(status as u8)
+}

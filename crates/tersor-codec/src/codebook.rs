@@ -60,6 +60,19 @@ impl Codebook {
         }
     }
 
+    /// Level of one symbol, or 0 if it is outside the alphabet.
+    fn level(&self, symbol: u16) -> f32 {
+        let s = u32::from(symbol);
+        match self {
+            Self::Table(levels) => levels.get(usize::from(symbol)).copied().unwrap_or(0.0),
+            Self::Grid { n_levels, .. } | Self::Mantissa { n_levels, .. } if s >= *n_levels => 0.0,
+            Self::Grid { step, first, .. } => step * (first + s as i32) as f32,
+            Self::Mantissa {
+                mantissa_bits, first, ..
+            } => f32::from_bits((first + s) << (23 - mantissa_bits)),
+        }
+    }
+
     /// The symbol whose level is exactly zero, if there is one.
     pub fn zero_symbol(&self) -> Option<u16> {
         match self {
@@ -161,10 +174,13 @@ impl Scales {
 }
 
 /// Turns symbols of one tensor into its bytes: value = scale x level, one f32 multiply, rounded to the element type.
+///
+/// Levels are tabulated only for tensors that have at least as many elements, so a dequantizer takes no more than eight
+/// bytes per element of its tensor: many small tensors with large codebooks cost no more than one large tensor.
 #[derive(Debug)]
 pub struct Dequantizer<'a> {
-    levels: Vec<f32>,
-    /// Bits of the levels in the element type, when there are no scales; padded to 256 if there are fewer.
+    codebook: &'a Codebook,
+    /// Bits of the levels in the element type, if the tensor is large enough and has no scales.
     encoded: Vec<u64>,
     encoded_f32: Option<Box<[u32; 256]>>,
     dtype: Dtype,
@@ -177,26 +193,40 @@ impl<'a> Dequantizer<'a> {
     ///
     /// # Errors
     /// [`Error::Invalid`] if the type is not a float, or codebook or scales do not fit.
-    pub fn new(codebook: &Codebook, scales: Option<&'a Scales>, dtype: Dtype, shape: &[u64]) -> Result<Self> {
+    pub fn new(
+        codebook: &'a Codebook,
+        scales: Option<&'a Scales>,
+        dtype: Dtype,
+        shape: &[u64],
+    ) -> Result<Self> {
         codebook.check()?;
-        let levels = codebook.levels();
-        let encoded: Option<Vec<u64>> = levels.iter().map(|&l| encode_f32(l, dtype)).collect();
-        let encoded = encoded.ok_or_else(|| Error::invalid(format!("a quantized tensor of type {dtype}")))?;
+        if !dtype.is_float() {
+            return Err(Error::invalid(format!("a quantized tensor of type {dtype}")));
+        }
+        let product = |extents: &[u64]| extents.iter().fold(1u64, |n, &e| n.saturating_mul(e));
+        let n_levels = codebook.n_levels() as u64;
+        let encoded: Vec<u64> = if scales.is_none() && product(shape) >= n_levels {
+            let levels = codebook.levels();
+            levels.iter().filter_map(|&l| encode_f32(l, dtype)).collect()
+        } else {
+            Vec::new()
+        };
         let scales = match scales {
             Some(scales) => {
                 scales.check(shape)?;
-                let inner = shape.iter().skip(scales.axis as usize + 1).product();
+                let inner = product(shape.get(scales.axis as usize + 1..).unwrap_or_default());
                 Some((scales.values.as_slice(), inner))
             }
             None => None,
         };
-        let encoded_f32 = (dtype == Dtype::F32 && levels.len() <= 256 && scales.is_none()).then(|| {
+        let tabulated = scales.is_none() && n_levels <= 256 && product(shape) >= 256;
+        let encoded_f32 = (dtype == Dtype::F32 && tabulated).then(|| {
             let mut table = Box::new([0; 256]);
             table.iter_mut().zip(&encoded).for_each(|(t, &e)| *t = e as u32);
             table
         });
         Ok(Self {
-            levels,
+            codebook,
             encoded,
             encoded_f32,
             dtype,
@@ -220,13 +250,12 @@ impl<'a> Dequantizer<'a> {
         let size = self.size_bytes();
         for (i, (out, &symbol)) in out.chunks_exact_mut(size).zip(symbols).enumerate() {
             let bits = match self.scales {
+                None if self.encoded.is_empty() => encode_f32(self.codebook.level(symbol), self.dtype),
                 None => self.encoded.get(usize::from(symbol)).copied(),
                 Some((scales, inner)) => {
                     let index = ((first + i as u64) / inner.max(1)) % scales.len().max(1) as u64;
                     let scale = scales.get(index as usize).copied().unwrap_or(1.0);
-                    self.levels
-                        .get(usize::from(symbol))
-                        .and_then(|&level| encode_f32(scale * level, self.dtype))
+                    encode_f32(scale * self.codebook.level(symbol), self.dtype)
                 }
             };
             for (to, from) in out.iter_mut().zip(bits.unwrap_or(0).to_le_bytes()) {
@@ -276,6 +305,34 @@ mod tests {
             .map(|b| f64::from_le_bytes(*b))
             .collect();
         assert_eq!(values, [1000.0, 10.0, 20.0, 100.0, 100.0, 1000.0, 1000.0]);
+    }
+
+    #[test]
+    fn a_small_tensor_does_not_expand_a_large_codebook() {
+        let codebook = Codebook::Grid {
+            step: 0.25,
+            first: -30_000,
+            n_levels: 60_000,
+        };
+        let small = Dequantizer::new(&codebook, None, Dtype::F32, &[3]).unwrap();
+        assert!(small.encoded.is_empty() && small.encoded_f32.is_none());
+        let large = Dequantizer::new(&codebook, None, Dtype::F32, &[60_000]).unwrap();
+        let symbols = [0, 30_001, 59_999];
+        let (mut a, mut b) = ([0; 12], [1; 12]);
+        small.write(0, &symbols, &mut a);
+        large.write(0, &symbols, &mut b);
+        assert_eq!(a, b);
+    }
+
+    #[test]
+    fn scales_of_an_empty_tensor_of_huge_extents_are_harmless() {
+        let codebook = Codebook::Table(vec![1.0]);
+        let scales = Scales {
+            axis: 0,
+            values: vec![],
+        };
+        let shape = [0, 1 << 40, 1 << 40];
+        assert!(Dequantizer::new(&codebook, Some(&scales), Dtype::F32, &shape).is_ok());
     }
 
     #[test]

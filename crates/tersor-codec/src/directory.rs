@@ -115,6 +115,9 @@ impl FloatModel {
     }
 }
 
+/// Memory that each byte of a string may take: the string itself, the set of names, the history, three tables of contexts.
+const STRING_BYTE_COST: u64 = 64;
+
 /// The adaptive models of all fields, and what is left of the caller's limits.
 struct Fields {
     text: TextCoder,
@@ -186,9 +189,8 @@ impl Fields {
     }
 
     fn string(&mut self, coder: &mut impl BitCoder, given: &str) -> Result<String> {
-        let string = self.text.code(coder, given, self.budget)?;
-        // The text is kept once more as history, and each position in two tables.
-        self.spend(64 + 32 * string.len() as u64)?;
+        let string = self.text.code(coder, given, self.budget / STRING_BYTE_COST)?;
+        self.spend(64 + STRING_BYTE_COST * string.len() as u64)?;
         Ok(string)
     }
 }
@@ -600,6 +602,7 @@ fn code_groups(
                     format!("a chunk of {len} of {} elements", n - start),
                 ));
             }
+            fields.spend(4 * size_of::<Segment>() as u64)?;
             segments.push(Segment { item, start, len });
             n_elements = len;
             start += len;

@@ -3,11 +3,16 @@
 use crate::cost::CostCounter;
 use crate::range::{Bit, BitCoder, TreeModel, UintModel};
 use crate::{Error, Result, huffman};
+use std::sync::Arc;
 
 /// Largest alphabet of a run.
 pub(crate) const MAX_ALPHABET: usize = 1 << 16;
 /// Fewest and most bits of the frequencies' sum.
 pub(crate) const SCALE_BITS: std::ops::RangeInclusive<u32> = 8..=16;
+
+/// Most symbols that the alphabets of a group's explicit distributions may have together: a table of 65536 symbols takes
+/// a few bits when most are absent, and a decoder keeps all tables of a group for reuse.
+pub(crate) const MAX_TABLE_SYMBOLS: usize = 1 << 22;
 
 /// How the symbols of a run are distributed, as both encoder and decoder know it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -154,7 +159,9 @@ pub(crate) struct DistributionCoder {
     length: Vec<TreeModel>,
     /// Symbols that do not occur.
     absent: SparseCoder,
-    seen: Vec<Distribution>,
+    seen: Vec<Arc<Distribution>>,
+    /// Alphabets of all explicit distributions together.
+    n_table_symbols: usize,
 }
 
 const KIND_UNIFORM: u32 = 0;
@@ -174,7 +181,13 @@ impl DistributionCoder {
             length: vec![TreeModel::new(4); 17],
             absent: SparseCoder::default(),
             seen: Vec::new(),
+            n_table_symbols: 0,
         }
+    }
+
+    /// Whether one more explicit distribution over `n` symbols fits into the group.
+    pub(crate) fn has_room(&self, n: usize) -> bool {
+        self.n_table_symbols + n <= MAX_TABLE_SYMBOLS
     }
 
     /// Bits that an explicit distribution would take if it were coded next.
@@ -194,7 +207,7 @@ impl DistributionCoder {
     }
 
     /// The explicit distributions coded so far.
-    pub(crate) fn seen(&self) -> &[Distribution] {
+    pub(crate) fn seen(&self) -> &[Arc<Distribution>] {
         &self.seen
     }
 
@@ -204,8 +217,8 @@ impl DistributionCoder {
         coder: &mut impl BitCoder,
         n: usize,
         given: Option<&Distribution>,
-    ) -> Result<Distribution> {
-        let reused = given.and_then(|d| self.seen.iter().rposition(|s| s == d));
+    ) -> Result<Arc<Distribution>> {
+        let reused = given.and_then(|d| self.seen.iter().rposition(|s| **s == *d));
         let kind = match given {
             None | Some(Distribution::Uniform { .. }) => KIND_UNIFORM,
             Some(Distribution::Constant { .. }) => KIND_CONSTANT,
@@ -213,7 +226,7 @@ impl DistributionCoder {
             Some(_) => KIND_EXPLICIT,
         };
         match self.kind.code(coder, kind)? {
-            KIND_UNIFORM => Ok(Distribution::Uniform { n: n as u32 }),
+            KIND_UNIFORM => Ok(Arc::new(Distribution::Uniform { n: n as u32 })),
             KIND_CONSTANT => {
                 let symbol = if let Some(Distribution::Constant { symbol, .. }) = given {
                     *symbol
@@ -227,10 +240,10 @@ impl DistributionCoder {
                         format!("symbol {symbol} in an alphabet of {n}"),
                     ));
                 }
-                Ok(Distribution::Constant {
+                Ok(Arc::new(Distribution::Constant {
                     n: n as u32,
                     symbol: symbol as u32,
-                })
+                }))
             }
             KIND_REUSE => {
                 let back = reused.map_or(0, |i| self.seen.len() - 1 - i);
@@ -239,7 +252,7 @@ impl DistributionCoder {
                     .ok()
                     .and_then(|b| self.seen.iter().rev().nth(b));
                 match found {
-                    Some(d) if d.alphabet() == n => Ok(d.clone()),
+                    Some(d) if d.alphabet() == n => Ok(Arc::clone(d)),
                     Some(d) => {
                         let what = format!(
                             "a table of {} symbols reused for an alphabet of {n}",
@@ -254,6 +267,12 @@ impl DistributionCoder {
                 }
             }
             _ => {
+                if !self.has_room(n) {
+                    return Err(Error::corrupt(
+                        "group header",
+                        format!("tables of more than {MAX_TABLE_SYMBOLS} symbols"),
+                    ));
+                }
                 let distribution = match (self.family, given) {
                     (Family::Fixed, _) => {
                         return Err(Error::corrupt(
@@ -274,7 +293,9 @@ impl DistributionCoder {
                     ) => self.frequencies(coder, n, *scale_bits, frequencies)?,
                     (Family::Ans, _) => self.frequencies(coder, n, *SCALE_BITS.start(), &[])?,
                 };
-                self.seen.push(distribution.clone());
+                let distribution = Arc::new(distribution);
+                self.n_table_symbols += n;
+                self.seen.push(Arc::clone(&distribution));
                 Ok(distribution)
             }
         }
@@ -436,9 +457,40 @@ mod tests {
             let mut decoder = RangeDecoder::new(&bytes, "test").unwrap();
             let mut reader = DistributionCoder::new(family);
             for d in distributions.iter().chain(distributions.first()) {
-                prop_assert_eq!(&reader.code(&mut decoder, d.alphabet(), None).unwrap(), d);
+                prop_assert_eq!(&*reader.code(&mut decoder, d.alphabet(), None).unwrap(), d);
             }
         }
+    }
+
+    #[test]
+    fn a_group_keeps_no_more_tables_than_its_bound() {
+        let n = MAX_ALPHABET;
+        let mut frequencies = vec![0; n];
+        frequencies[n - 1] = 256;
+        let table = Distribution::Frequencies {
+            scale_bits: 8,
+            frequencies: frequencies.clone(),
+        };
+        frequencies.swap(0, n - 1);
+        let other = Distribution::Frequencies {
+            scale_bits: 8,
+            frequencies,
+        };
+        let mut encoder = RangeEncoder::new();
+        let mut models = DistributionCoder::new(Family::Ans);
+        let tables = MAX_TABLE_SYMBOLS / n;
+        for i in 0..tables {
+            assert!(models.has_room(n), "table {i}");
+            models.seen.clear(); // so that the next one is not a reuse
+            let table = if i % 2 == 0 { &table } else { &other };
+            models.code(&mut encoder, n, Some(table)).unwrap();
+        }
+        assert!(!models.has_room(1));
+        models.seen.clear();
+        assert!(models.code(&mut encoder, n, Some(&table)).is_err());
+        // What the bound is for: so few bytes describe all that.
+        let size = encoder.finish().len();
+        assert!(size < 200, "{size} bytes for {tables} tables of {n} symbols");
     }
 
     #[test]

@@ -185,9 +185,9 @@ fn round_to_f8(value: f32, layout: F8Layout) -> u8 {
     while low < high {
         let middle = low + (high - low).div_ceil(2);
         if f8_magnitude(middle, layout) <= magnitude {
-            low = middle
+            low = middle;
         } else {
-            high = middle - 1
+            high = middle - 1;
         }
     }
     let below = f8_magnitude(low, layout);
@@ -224,14 +224,15 @@ pub fn encode_f32(value: f32, dtype: Dtype) -> Option<u64> {
     })
 }
 
+fn each<const N: usize>(bytes: &[u8], value: impl Fn([u8; N]) -> f32) -> Vec<f32> {
+    bytes.as_chunks::<N>().0.iter().map(|&b| value(b)).collect()
+}
+
 /// Reads the elements of a float tensor, given as little-endian bytes, as f32 (f64 is rounded to nearest).
 /// `None` if the type is not a float or the bytes are not a whole number of elements.
 pub fn decode_to_f32(bytes: &[u8], dtype: Dtype) -> Option<Vec<f32>> {
-    if !dtype.is_float() || bytes.len() % dtype.size_bytes() != 0 {
+    if !dtype.is_float() || !bytes.len().is_multiple_of(dtype.size_bytes()) {
         return None;
-    }
-    fn each<const N: usize>(bytes: &[u8], value: impl Fn([u8; N]) -> f32) -> Vec<f32> {
-        bytes.as_chunks::<N>().0.iter().map(|&b| value(b)).collect()
     }
     Some(match dtype {
         Dtype::F32 => each(bytes, f32::from_le_bytes),

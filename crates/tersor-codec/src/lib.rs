@@ -15,6 +15,8 @@ mod dtype;
 mod error;
 mod file;
 mod gaps;
+#[cfg(test)]
+mod golden;
 mod group;
 mod huffman;
 mod info;

@@ -18,7 +18,7 @@ const MIN_RANGE: u32 = 1 << 24;
 const PROB_MARGIN: u32 = 64;
 /// Observations after which the learning rate stays constant.
 const MAX_COUNT: u8 = 126;
-/// Zero bytes that a decoder may read past the end: those that the encoder leaves out, and the initial four.
+/// Zero bytes that an encoder may leave out at the end, and a decoder may read past it.
 const MAX_MISSING: usize = 5;
 
 /// Adaptive probability that a bit is 1.
@@ -104,7 +104,7 @@ impl TreeModel {
     }
 }
 
-/// Unsigned integers below 2^63, small ones cheap: the bit length of value + 1 in unary, then the bits below the
+/// Unsigned integers below 2^64 - 1, small ones cheap: the bit length of value + 1 in unary, then the bits below the
 /// leading one, of which the first two are adaptive.
 #[derive(Clone, Debug)]
 pub(crate) struct UintModel {
@@ -211,7 +211,7 @@ impl RangeEncoder {
         }
     }
 
-    /// Writes what is pending and returns all bytes, without the zero bytes at their end.
+    /// Writes what is pending and returns all bytes, without up to [`MAX_MISSING`] zero bytes at their end.
     pub(crate) fn finish(mut self) -> Vec<u8> {
         // The value in [low, low + range) with the most trailing zeros.
         let high = self.low + u64::from(self.range) - 1;
@@ -225,7 +225,9 @@ impl RangeEncoder {
         for _ in 0..5 {
             self.shift_low();
         }
-        while self.out.last() == Some(&0) {
+        // A decoder reads exactly these bytes, and no more than MAX_MISSING beyond the end.
+        let n_min = self.out.len().saturating_sub(MAX_MISSING);
+        while self.out.len() > n_min && self.out.last() == Some(&0) {
             self.out.pop();
         }
         self.out
@@ -413,6 +415,22 @@ mod tests {
         let entropy = 1000.0 * 32f64.log2() + 31_000.0 * (32.0f64 / 31.0).log2();
         // Learning at a rate of 1 / 127.5 costs about 1 / (255 ln 4) bit each time.
         assert!(bits < 1.04 * entropy, "{bits} bits for an entropy of {entropy}");
+    }
+
+    #[test]
+    fn a_stream_that_ends_in_many_zeros_comes_back() {
+        for n in 0..200 {
+            let mut encoder = RangeEncoder::new();
+            encoder.direct(8, 255).unwrap();
+            (0..n).for_each(|_| drop(encoder.direct(1, 0)));
+            let bytes = encoder.finish();
+            let mut decoder = RangeDecoder::new(&bytes, "test").unwrap();
+            assert_eq!(decoder.direct(8, 0), Ok(255));
+            for i in 0..n {
+                assert_eq!(decoder.direct(1, 0), Ok(0), "bit {i} of {n}");
+            }
+            decoder.finish().unwrap();
+        }
     }
 
     #[test]

@@ -77,17 +77,16 @@ impl TextCoder {
             }
         }
         let hit = result.is_some();
-        let byte = match result {
-            Some(byte) => byte,
-            None => {
-                let before = usize::from(self.history.last().copied().unwrap_or(END));
-                let slot = self
-                    .literal
-                    .get_mut(before)
-                    .ok_or_else(|| Error::corrupt("directory", "a byte"))?;
-                slot.get_or_insert_with(|| Box::new(TreeModel::new(8)))
-                    .code(coder, u32::from(given))? as u8
-            }
+        let byte = if let Some(byte) = result {
+            byte
+        } else {
+            let before = usize::from(self.history.last().copied().unwrap_or(END));
+            let slot = self
+                .literal
+                .get_mut(before)
+                .ok_or_else(|| Error::corrupt("directory", "a byte"))?;
+            slot.get_or_insert_with(|| Box::new(TreeModel::new(8)))
+                .code(coder, u32::from(given))? as u8
         };
         self.append(byte, hit);
         Ok(byte)

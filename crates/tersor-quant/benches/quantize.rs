@@ -81,7 +81,7 @@ fn benches(c: &mut Criterion) {
     let few = [source.slice(0..n.min(1 << 20))];
     group.throughput(Throughput::Elements(few[0].len() as u64));
     group.bench_function("k-means exact, 16 levels, 2^20 weights", |b| {
-        b.iter(|| kmeans::exact(&few, 16))
+        b.iter(|| kmeans::exact(&few, 16));
     });
     group.finish();
 }

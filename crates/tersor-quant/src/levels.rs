@@ -168,6 +168,16 @@ mod tests {
     }
 
     #[test]
+    fn adjacent_floats_are_told_apart() {
+        // The middle of the two is no f32; rounded to even it is the upper one.
+        let low = 1f32.next_up();
+        let levels = [low, low.next_up()];
+        let mut out = [9; 2];
+        assign_nearest(&Source::constant(&levels, 1.0), &levels, None, &mut out).unwrap();
+        assert_eq!(out, [0, 1]);
+    }
+
+    #[test]
     fn a_reserved_zero_level_takes_zeros_and_nothing_else() {
         let mut out = [9; 5];
         let w = [-1e-9, -0.0, 0.0, 1e-9, 5.0];

@@ -231,7 +231,7 @@ fn sampling_hardly_changes_the_step_found() {
 #[test]
 fn a_grid_that_cannot_be_rounded_to_is_refused() {
     let source = Source::constant(&[1.0], 1.0);
-    let mut assign = |grid| grid::assign(&source, &grid, &StaticPrices::default(), 0.0, &mut [0]);
+    let assign = |grid| grid::assign(&source, &grid, &StaticPrices::default(), 0.0, &mut [0]);
     assert!(
         assign(Grid {
             step: 1.0,

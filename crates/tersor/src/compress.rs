@@ -7,7 +7,7 @@ use crate::options::{CompressOptions, Target};
 use crate::plan::Plan;
 use crate::progress::Progress;
 use crate::report::{CompressReport, InputSize};
-use crate::search::{self, Found, Goal};
+use crate::search::{self, Goal};
 use crate::sensitivity::Sensitivities;
 use crate::{Error, Result};
 
@@ -133,12 +133,8 @@ impl<'a> Compressor<'a> {
                 search::search(&designer, Goal::Loss(positive("largest loss", loss)?), progress)?
             }
         };
-        self.finish(&designer, found)
-    }
-
-    fn finish(&self, designer: &Designer<'_>, found: Found) -> Result<Compressed> {
         self_check(&found.file.bytes)?;
-        let report = CompressReport::new(designer, &found);
+        let report = CompressReport::new(&designer, &found);
         Ok(Compressed {
             bytes: found.file.bytes,
             report,

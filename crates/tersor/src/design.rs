@@ -26,6 +26,9 @@ pub(crate) enum Knob {
     Step(f32),
 }
 
+/// Elements below which two bytes of a step matter.
+const SMALL: usize = 1 << 13;
+
 /// How the elements of a tensor become symbols.
 #[derive(Clone, Debug)]
 pub(crate) enum Assigner {
@@ -334,7 +337,9 @@ fn grid_step(source: &Source<'_>, slope: f64, mean_h: f64) -> f32 {
     // Beyond four times the largest weight all become zero anyway.
     let largest = source.weights.iter().fold(0.0f32, |m, w| m.max(w.abs()));
     let step = grid::step_for_slope(slope, mean_h);
-    short(step.clamp(least, (4.0 * largest).max(least * 2.0)))
+    let step = step.clamp(least, (4.0 * largest).max(least * 2.0));
+    // Rounding a step changes a large tensor's size by more than two bytes, and makes sizes jump.
+    if source.len() < SMALL { short(step) } else { step }
 }
 
 fn grid_coding(parts: &[Source<'_>], step: f32, slope: f64) -> tersor_quant::Result<(Assigner, Report)> {

@@ -61,6 +61,9 @@ fn directory(designer: &Designer<'_>, design: &Design) -> Directory {
     }
 }
 
+/// An encoded group with the reports of its tensors.
+type Coded = (EncodedGroup, Vec<(usize, Report)>);
+
 /// What a group holds, beside quantized tensors: raw tensors and blobs are kept apart from them.
 #[derive(Clone, Copy, PartialEq)]
 enum Kind {
@@ -93,31 +96,30 @@ fn encode_with(designer: &Designer<'_>, design: &Design, coder: Coder) -> Result
         None => Kind::Blob,
     };
     let items: Vec<_> = directory.items().map(|(item, n)| (item, n, kind(item))).collect();
-    let groups: Result<Vec<(EncodedGroup, Vec<(usize, Report)>)>> =
-        plan_groups(items, designer.options.group_elements)
-            .into_par_iter()
-            .map(|(kind, segments)| match kind {
-                Kind::Quantized => quantized_group(designer, design, segments, coder),
-                Kind::Raw => Ok((raw_group(designer, segments, coder)?, Vec::new())),
-                Kind::Blob => {
-                    let blob = |s: &Segment| {
-                        let bytes = designer
-                            .checkpoint
-                            .blobs()
-                            .get(s.item - n_tensors)
-                            .map_or(&[][..], |b| &b.bytes);
-                        (
-                            bytes
-                                .get(s.start as usize..(s.start + s.len) as usize)
-                                .unwrap_or_default(),
-                            1,
-                        )
-                    };
-                    let parts: Vec<_> = segments.iter().map(blob).collect();
-                    Ok((EncodedGroup::raw(segments, &parts, coder)?, Vec::new()))
-                }
-            })
-            .collect();
+    let groups: Result<Vec<Coded>> = plan_groups(items, designer.options.group_elements)
+        .into_par_iter()
+        .map(|(kind, segments)| match kind {
+            Kind::Quantized => quantized_group(designer, design, segments, coder),
+            Kind::Raw => Ok((raw_group(designer, &segments, coder)?, Vec::new())),
+            Kind::Blob => {
+                let blob = |s: &Segment| {
+                    let bytes = designer
+                        .checkpoint
+                        .blobs()
+                        .get(s.item - n_tensors)
+                        .map_or(&[][..], |b| &b.bytes);
+                    (
+                        bytes
+                            .get(s.start as usize..(s.start + s.len) as usize)
+                            .unwrap_or_default(),
+                        1,
+                    )
+                };
+                let parts: Vec<_> = segments.iter().map(blob).collect();
+                Ok((EncodedGroup::raw(segments, &parts, coder)?, Vec::new()))
+            }
+        })
+        .collect();
     let mut reports = vec![Report::default(); n_tensors];
     let mut encoded = Vec::new();
     for (group, parts) in groups? {
@@ -140,7 +142,7 @@ fn quantized_group(
     design: &Design,
     segments: Vec<Segment>,
     coder: Coder,
-) -> Result<(EncodedGroup, Vec<(usize, Report)>)> {
+) -> Result<Coded> {
     let mut reports = Vec::with_capacity(segments.len());
     let mut parts: Vec<(Vec<u16>, &Codebook, Dequantizer<'_>)> = Vec::with_capacity(segments.len());
     for segment in &segments {
@@ -171,9 +173,9 @@ fn quantized_group(
     Ok((EncodedGroup::symbols(segments, &inputs, coder)?, reports))
 }
 
-fn raw_group(designer: &Designer<'_>, segments: Vec<Segment>, coder: Coder) -> Result<EncodedGroup> {
+fn raw_group(designer: &Designer<'_>, segments: &[Segment], coder: Coder) -> Result<EncodedGroup> {
     let mut loaded = Vec::with_capacity(segments.len());
-    for segment in &segments {
+    for segment in segments {
         let size = designer
             .tensors()
             .get(segment.item)
@@ -185,7 +187,7 @@ fn raw_group(designer: &Designer<'_>, segments: Vec<Segment>, coder: Coder) -> R
         let range = segment.start as usize * size..(segment.start + segment.len) as usize * size;
         parts.push((bytes.get(range).unwrap_or_default(), *size));
     }
-    Ok(EncodedGroup::raw(segments.clone(), &parts, coder)?)
+    Ok(EncodedGroup::raw(segments.to_vec(), &parts, coder)?)
 }
 
 /// Bytes that quantized tensors will take, from their counts: good to about a percent.

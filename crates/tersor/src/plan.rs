@@ -119,7 +119,7 @@ fn survey(checkpoint: &Checkpoint, index: usize, info: &TensorInfo) -> Result<Su
     let first = bytes.get(..size).unwrap_or_default();
     let same = bytes.chunks_exact(size).all(|b| b == first);
     let hash = xxh64(&bytes, 0);
-    let values = weights::to_f32(Cow::Borrowed(&bytes), info.dtype);
+    let values = weights::to_f32(&Cow::Borrowed(&*bytes), info.dtype);
     let n_not_finite = values.iter().filter(|w| !w.is_finite()).count() as u64;
     let square: f64 = values
         .par_chunks(1 << 16)

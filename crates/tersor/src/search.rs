@@ -13,6 +13,8 @@ use crate::{Error, Result};
 const REAL_SIZES_BELOW: u64 = 1 << 22;
 /// Share of the target that is good enough.
 const CLOSE: f64 = 0.99;
+/// Slopes that differ by less than this share are not told apart.
+const NARROW: f64 = 1e-3;
 /// Most files that a search makes.
 const MAX_TRIALS: usize = 24;
 /// Most levels of a clustering.
@@ -183,12 +185,13 @@ fn slopes(search: &mut Search<'_, '_>) -> Result<()> {
     // The response: logarithm of size or loss over the goal; size falls and loss rises with the slope.
     let falling = matches!(search.goal, Goal::Bytes(_));
     let mut x = start.ln().clamp(least, most);
-    let (mut low, mut high): (Option<(f64, f64)>, Option<(f64, f64)>) = (None, None);
+    let mut low: Option<(f64, f64)> = None;
+    let mut high: Option<(f64, f64)> = None;
     let mut exact = true;
     for _ in 0..MAX_TRIALS {
         let value = search.trial(Knob::Slope(x.exp()), exact || always_exact)?;
         let was_exact = exact || always_exact;
-        if was_exact && value <= 1.0 && value >= CLOSE {
+        if was_exact && (CLOSE..=1.0).contains(&value) {
             return Ok(());
         }
         if !was_exact && (CLOSE..=1.0).contains(&(value * 1.003)) {
@@ -199,19 +202,27 @@ fn slopes(search: &mut Search<'_, '_>) -> Result<()> {
         let y = value.max(1e-12).ln();
         // `low`: slopes that give too large a size or too small a loss.
         if (y > 0.0) == falling {
-            low = Some((x, y))
+            low = Some((x, y));
         } else {
-            high = Some((x, y))
+            high = Some((x, y));
         }
         let aim = if was_exact { -0.004 } else { -0.006 };
         let next = match (low, high) {
-            (Some((a, ya)), Some((b, yb))) if b - a > 1e-6 => {
+            (Some((a, ya)), Some((b, yb))) if b - a > NARROW => {
                 let line = a + (aim - ya) * (b - a) / (yb - ya);
                 // Stay off the ends, so that the bracket shrinks.
                 line.clamp(a + 0.05 * (b - a), b - 0.05 * (b - a))
             }
-            // The bracket has closed or turned over, since sizes are not monotone: nudge to the safe side.
-            (Some(_), Some(_)) => x + if falling { 0.01 } else { -0.01 },
+            // The bracket has closed on a jump, or turned over, since sizes are not monotone: step to the safe side, and
+            // look at a real file there.
+            (Some((a, _)), Some((b, _))) => {
+                exact = true;
+                x = if falling { a.max(b) + NARROW } else { a.min(b) - NARROW };
+                if search.best.is_some() {
+                    return Ok(());
+                }
+                continue;
+            }
             (Some((a, ya)), None) => {
                 a + (if falling {
                     1.5 * ya.min(2.0)
@@ -273,9 +284,9 @@ fn levels(search: &mut Search<'_, '_>) -> Result<()> {
         let middle = usize::midpoint(low, high);
         let fits = within(search, middle)?;
         if fits == by_loss {
-            high = middle
+            high = middle;
         } else {
-            low = middle
+            low = middle;
         }
     }
     if low == 1 && !by_loss && search.best.is_none() {

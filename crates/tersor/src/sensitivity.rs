@@ -167,11 +167,6 @@ impl Sensitivities {
         Ok(())
     }
 
-    /// Whether the file says something about tensor `index`.
-    pub(crate) fn covers(&self, index: usize) -> bool {
-        self.entries.get(index).copied().flatten().is_some()
-    }
-
     /// Sensitivities of all elements of tensor `index`, tempered and floored. `None` if the file does not cover it.
     pub(crate) fn load(&self, index: usize, info: &TensorInfo) -> Result<Option<Cow<'_, [f32]>>> {
         let Some(entry) = self.entries.get(index).copied().flatten() else {

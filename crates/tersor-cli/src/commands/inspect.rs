@@ -1,0 +1,191 @@
+//! `tersor inspect`: what a file holds.
+
+use crate::Status;
+use crate::args::InspectArgs;
+use crate::files;
+use crate::output::{self, Align, Table};
+use serde::Serialize;
+use std::fmt::Write as _;
+use tersor::InputSize;
+use tersor::checkpoint::Checkpoint;
+use tersor::codec::{Limits, MAGIC};
+use tersor::inspect::{InspectReport, inspect};
+
+/// Describes a `.tersor` file or a checkpoint.
+pub(crate) fn run(args: &InspectArgs) -> anyhow::Result<Status> {
+    let is_stream = files::is_stream(&args.input);
+    if !is_stream && !files::is_tersor(&args.input) {
+        return checkpoint(args, &Checkpoint::open(&args.input)?);
+    }
+    let bytes = files::read(&args.input)?;
+    if is_stream && !bytes.starts_with(&MAGIC) {
+        return checkpoint(args, &Checkpoint::from_bytes(bytes, "standard input")?);
+    }
+    // Nothing is decoded, so only the directory has to be within limits.
+    let limits = Limits::default().with_max_decoded_bytes(u64::MAX);
+    let reader = files::open_tersor(&bytes, &args.input, limits)?;
+    let report = inspect(&reader, bytes.len() as u64);
+    if args.json {
+        output::json(&report)?;
+    } else {
+        output::out(&describe(args, &report)?)?;
+    }
+    Ok(Status::Done)
+}
+
+fn share(part: u64, whole: u64) -> String {
+    format!("{} bytes ({:.1} %)", output::thousands(part), 100.0 * part as f64 / whole.max(1) as f64)
+}
+
+fn describe(args: &InspectArgs, report: &InspectReport) -> Result<String, std::fmt::Error> {
+    let mut text = String::new();
+    let bytes = output::thousands;
+    writeln!(text, "{}: tersor file, version {}", files::label(&args.input), report.version)?;
+    writeln!(text, "size        {} bytes, {} decoded", bytes(report.file_bytes), bytes(report.decoded_bytes))?;
+    writeln!(
+        text,
+        "ratio       {:.2}x, {:.2} bpw, paper's ratio {:.2}x",
+        report.ratio, report.bpw, report.ratio_paper
+    )?;
+    writeln!(text, "tensors     {}, {} parameters", report.n_tensors, bytes(report.n_parameters))?;
+    writeln!(text, "coders      {}, {} groups", report.coders.join(", "), report.n_groups)?;
+    writeln!(text, "directory   {}", share(report.header_bytes, report.file_bytes))?;
+    writeln!(text, "symbols     {}", share(report.symbol_bytes, report.file_bytes))?;
+    writeln!(text, "side info   {}, directory included", share(report.side_bytes, report.file_bytes))?;
+    writeln!(text, "digest      {}", report.digest)?;
+    files_line(&mut text, args, report)?;
+    writeln!(text)?;
+    let mut table = Table::new(&[
+        ("tensor", Align::Left),
+        ("dtype", Align::Left),
+        ("shape", Align::Left),
+        ("levels", Align::Right),
+        ("stored", Align::Left),
+    ]);
+    let mut detailed = Table::new(&[
+        ("tensor", Align::Left),
+        ("dtype", Align::Left),
+        ("shape", Align::Left),
+        ("levels", Align::Right),
+        ("group", Align::Right),
+        ("codebook", Align::Left),
+        ("stored", Align::Left),
+    ]);
+    for tensor in &report.tensors {
+        let (name, dtype) = (output::printable(&tensor.name), tensor.dtype.to_owned());
+        let (shape, stored) = (output::shape(&tensor.shape), output::printable(&tensor.stored));
+        let levels = output::optional(tensor.levels, |n| bytes(n as u64));
+        if args.verbose {
+            let group = output::optional(tensor.group, |group| group.to_string());
+            let codebook = output::optional(tensor.codebook.clone(), |codebook| codebook);
+            detailed.row([name, dtype, shape, levels, group, codebook, stored]);
+        } else {
+            table.row([name, dtype, shape, levels, stored]);
+        }
+    }
+    write!(text, "{}", if args.verbose { detailed } else { table })?;
+    Ok(text)
+}
+
+/// The files that a folder is made of: all of them if asked for, else how many.
+fn files_line(text: &mut String, args: &InspectArgs, report: &InspectReport) -> std::fmt::Result {
+    let shards = report.shards.iter().filter(|name| !name.is_empty());
+    if args.verbose {
+        for name in shards {
+            writeln!(text, "weights     {}", output::printable(name))?;
+        }
+        for blob in &report.blobs {
+            writeln!(text, "file        {}, {} bytes", output::printable(&blob.path), output::thousands(blob.bytes))?;
+        }
+        return Ok(());
+    }
+    match (shards.count(), report.blobs.len()) {
+        (0, 0) => Ok(()),
+        (n_shards, n_blobs) => {
+            writeln!(text, "files       {} of weights, {n_blobs} beside them", n_shards.max(1))
+        }
+    }
+}
+
+/// One tensor of a checkpoint.
+#[derive(Serialize)]
+struct CheckpointTensor<'a> {
+    name: &'a str,
+    dtype: &'static str,
+    shape: &'a [u64],
+    bytes: u64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    alias_of: Option<&'a str>,
+}
+
+/// What a checkpoint holds.
+#[derive(Serialize)]
+struct CheckpointReport<'a> {
+    bytes: u64,
+    n_tensors: usize,
+    n_parameters: u64,
+    tensors: Vec<CheckpointTensor<'a>>,
+    shards: Vec<&'a str>,
+    blobs: Vec<&'a str>,
+    notes: &'a [String],
+}
+
+fn checkpoint(args: &InspectArgs, checkpoint: &Checkpoint) -> anyhow::Result<Status> {
+    let infos = checkpoint.tensors();
+    let size = InputSize::of(infos.iter().enumerate().map(|(i, info)| (info, checkpoint.alias_of(i).is_some())));
+    let tensor = |(i, info): (usize, &'_ tersor::codec::TensorInfo)| {
+        let alias = checkpoint.alias_of(i).and_then(|target| infos.get(target));
+        (info.size_bytes().unwrap_or(0), alias.map(|target| target.name.as_str()))
+    };
+    let tensors = infos.iter().enumerate().map(|(i, info)| {
+        let (bytes, alias_of) = tensor((i, info));
+        CheckpointTensor { name: &info.name, dtype: info.dtype.name(), shape: &info.shape, bytes, alias_of }
+    });
+    let report = CheckpointReport {
+        bytes: size.bytes,
+        n_tensors: infos.len(),
+        n_parameters: size.n_parameters,
+        tensors: tensors.collect(),
+        shards: checkpoint.shards().iter().map(|shard| shard.file_name.as_str()).collect(),
+        blobs: checkpoint.blobs().iter().map(|blob| blob.path.as_str()).collect(),
+        notes: checkpoint.notes(),
+    };
+    if args.json {
+        output::json(&report)?;
+        return Ok(Status::Done);
+    }
+    let mut table = Table::new(&[
+        ("tensor", Align::Left),
+        ("dtype", Align::Left),
+        ("shape", Align::Left),
+        ("bytes", Align::Right),
+        ("tied to", Align::Left),
+    ]);
+    for tensor in &report.tensors {
+        table.row([
+            output::printable(tensor.name),
+            tensor.dtype.into(),
+            output::shape(tensor.shape),
+            output::thousands(tensor.bytes),
+            output::printable(tensor.alias_of.unwrap_or_default()),
+        ]);
+    }
+    let mut text = format!(
+        "{}: checkpoint, {} tensors, {} parameters, {} bytes\n",
+        files::label(&args.input),
+        report.n_tensors,
+        output::thousands(report.n_parameters),
+        output::thousands(report.bytes)
+    );
+    if args.verbose {
+        for name in report.shards.iter().filter(|name| !name.is_empty()) {
+            writeln!(text, "weights     {}", output::printable(name))?;
+        }
+        for path in &report.blobs {
+            writeln!(text, "file        {}", output::printable(path))?;
+        }
+    }
+    output::out(&format!("{text}\n{table}"))?;
+    output::warn(report.notes);
+    Ok(Status::Done)
+}

@@ -1,0 +1,157 @@
+//! Numbers, tables and messages as people read them.
+
+use serde::Serialize;
+use std::io::{self, Write as _};
+
+/// An integer with commas between thousands.
+pub(crate) fn thousands(n: u64) -> String {
+    let digits = n.to_string();
+    let mut text = String::with_capacity(digits.len() + digits.len() / 3);
+    for (i, digit) in digits.chars().enumerate() {
+        if i > 0 && (digits.len() - i).is_multiple_of(3) {
+            text.push(',');
+        }
+        text.push(digit);
+    }
+    text
+}
+
+/// A share of an energy in decibels.
+pub(crate) fn decibels(noise: f64) -> String {
+    if noise == 0.0 { "none".into() } else { format!("{:.1} dB", 10.0 * noise.log10()) }
+}
+
+/// A shape, such as `64x3x3x3`; `scalar` without axes.
+pub(crate) fn shape(shape: &[u64]) -> String {
+    if shape.is_empty() {
+        return "scalar".into();
+    }
+    shape.iter().map(u64::to_string).collect::<Vec<_>>().join("x")
+}
+
+/// A name that comes from outside, with what could steer a terminal escaped.
+pub(crate) fn printable(name: &str) -> String {
+    if name.chars().any(char::is_control) { name.escape_debug().to_string() } else { name.to_owned() }
+}
+
+/// A number that may be missing.
+pub(crate) fn optional<T>(value: Option<T>, show: impl Fn(T) -> String) -> String {
+    value.map_or_else(|| "-".to_owned(), show)
+}
+
+/// An error with its causes. One that the message before it already ends with is not said twice.
+pub(crate) fn chain(error: &anyhow::Error) -> String {
+    let mut text = String::new();
+    for cause in error.chain().map(ToString::to_string) {
+        if text.is_empty() {
+            text = cause;
+        } else if !text.ends_with(&cause) {
+            text = format!("{text}: {cause}");
+        }
+    }
+    text
+}
+
+/// Writes to standard output.
+pub(crate) fn out(text: &str) -> anyhow::Result<()> {
+    let mut stdout = io::stdout().lock();
+    stdout.write_all(text.as_bytes())?;
+    Ok(stdout.flush()?)
+}
+
+/// Writes a value to standard output as JSON.
+pub(crate) fn json(value: &impl Serialize) -> anyhow::Result<()> {
+    out(&format!("{}\n", serde_json::to_string_pretty(value)?))
+}
+
+/// Writes to standard error. That it is closed is no reason to stop.
+pub(crate) fn say(text: &str) {
+    let _ = writeln!(io::stderr(), "{text}");
+}
+
+/// Writes warnings to standard error.
+pub(crate) fn warn<T: AsRef<str>>(warnings: impl IntoIterator<Item = T>) {
+    for warning in warnings {
+        say(&format!("warning: {}", warning.as_ref()));
+    }
+}
+
+/// On which side the cells of a column are aligned.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Align {
+    /// Text.
+    Left,
+    /// Numbers.
+    Right,
+}
+
+/// A table with a heading per column.
+pub(crate) struct Table {
+    columns: Vec<(&'static str, Align)>,
+    rows: Vec<Vec<String>>,
+}
+
+impl Table {
+    /// A table without rows.
+    pub(crate) fn new(columns: &[(&'static str, Align)]) -> Self {
+        Self { columns: columns.to_vec(), rows: Vec::new() }
+    }
+
+    /// Adds a row: a cell per column.
+    pub(crate) fn row<const N: usize>(&mut self, cells: [String; N]) {
+        self.rows.push(cells.into());
+    }
+}
+
+impl std::fmt::Display for Table {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let width = |index: usize, title: &str| {
+            let cells = self.rows.iter().filter_map(|row| row.get(index));
+            cells.map(|cell| cell.chars().count()).max().unwrap_or(0).max(title.len())
+        };
+        let widths: Vec<usize> = self.columns.iter().enumerate().map(|(i, (title, _))| width(i, title)).collect();
+        let titles: Vec<String> = self.columns.iter().map(|(title, _)| (*title).to_owned()).collect();
+        for row in std::iter::once(&titles).chain(&self.rows) {
+            let mut line = String::new();
+            for ((cell, width), (_, align)) in row.iter().zip(&widths).zip(&self.columns) {
+                let padding = " ".repeat(width - cell.chars().count());
+                line += &match align {
+                    Align::Left => format!("{cell}{padding}  "),
+                    Align::Right => format!("{padding}{cell}  "),
+                };
+            }
+            writeln!(f, "{}", line.trim_end())?;
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn thousands_are_separated_from_the_right() {
+        assert_eq!([0, 999, 1000, 1_865_704].map(thousands), ["0", "999", "1,000", "1,865,704"]);
+    }
+
+    #[test]
+    fn a_cause_that_its_message_repeats_is_said_once() {
+        let cause = anyhow::anyhow!("no space left").context("x.tersor: no space left").context("cannot write");
+        assert_eq!(chain(&cause), "cannot write: x.tersor: no space left");
+    }
+
+    #[test]
+    fn names_cannot_steer_a_terminal() {
+        assert_eq!(printable("a\u{1b}[2Jb"), "a\\u{1b}[2Jb");
+        assert_eq!(printable("größe"), "größe");
+    }
+
+    #[test]
+    fn columns_are_as_wide_as_their_widest_cell() {
+        let mut table = Table::new(&[("name", Align::Left), ("n", Align::Right)]);
+        table.row(["a".into(), "1,000".into()]);
+        table.row(["longer".into(), "1".into()]);
+        assert_eq!(table.to_string(), "name        n\na       1,000\nlonger      1\n");
+    }
+}

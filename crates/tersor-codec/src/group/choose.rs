@@ -1,0 +1,163 @@
+//! Which distribution a run of symbols is coded with: whatever makes table and symbols together smallest.
+
+use super::family;
+use crate::distribution::{
+    Distribution, DistributionCoder, Family, fixed_len_bits, normalize, uniform_frequency, uniform_scale_bits,
+};
+use crate::{Coder, gaps, huffman};
+
+/// Earlier tables that are tried before a new one is written.
+const TABLES_TRIED: usize = 16;
+
+/// Bits of a run with these counts under a distribution; infinite if it cannot code them.
+fn payload_bits(counts: &[u64], distribution: &Distribution, family: Family) -> f64 {
+    let used = || counts.iter().enumerate().filter(|&(_, &c)| c > 0);
+    match distribution {
+        Distribution::Constant { symbol, .. } => {
+            if used().all(|(s, _)| s == *symbol as usize) {
+                0.0
+            } else {
+                f64::INFINITY
+            }
+        }
+        Distribution::Uniform { n } if family == Family::Ans => {
+            let scale_bits = uniform_scale_bits(*n);
+            let bits = |s: usize| {
+                f64::from(scale_bits) - f64::from(uniform_frequency(*n, s as u32, scale_bits).0).log2()
+            };
+            used().map(|(s, &c)| c as f64 * bits(s)).sum()
+        }
+        Distribution::Uniform { n } => counts.iter().sum::<u64>() as f64 * f64::from(fixed_len_bits(*n)),
+        Distribution::Frequencies {
+            scale_bits,
+            frequencies,
+        } => used()
+            .map(|(s, &c)| {
+                let frequency = frequencies.get(s).copied().unwrap_or(0);
+                c as f64 * (f64::from(*scale_bits) - f64::from(frequency).log2())
+            })
+            .sum(),
+        Distribution::Lengths(lengths) => used()
+            .map(|(s, &c)| match lengths.get(s) {
+                Some(&length) if length > 0 => c as f64 * f64::from(length),
+                _ => f64::INFINITY,
+            })
+            .sum(),
+    }
+}
+
+/// The distribution for a run with these counts, and its cost in bits with all that is written about it.
+///
+/// Tries uniform, the tables written before and new ones: for this run, and for the `pool` of runs it belongs to.
+pub(super) fn choose(
+    counts: &[u64],
+    header: &DistributionCoder,
+    family: Family,
+    pool: Option<&[u64]>,
+) -> (Distribution, f64) {
+    let n = counts.len() as u32;
+    let mut used = counts
+        .iter()
+        .enumerate()
+        .filter(|&(_, &c)| c > 0)
+        .map(|(s, _)| s as u32);
+    match (used.next(), used.next()) {
+        (None, _) => return (Distribution::Uniform { n }, 1.0),
+        (Some(symbol), None) => return (Distribution::Constant { n, symbol }, 8.0),
+        _ => {}
+    }
+    let uniform = Distribution::Uniform { n };
+    let bits = payload_bits(counts, &uniform, family) + 1.0;
+    let mut best = (uniform, bits);
+    let mut consider = |distribution: Distribution, table_bits: f64, handicap: f64| {
+        let bits = payload_bits(counts, &distribution, family) + table_bits;
+        if bits * (1.0 + handicap) < best.1 {
+            best = (distribution, bits);
+        }
+    };
+    for (back, table) in header.seen().iter().rev().take(TABLES_TRIED).enumerate() {
+        if table.alphabet() == counts.len() {
+            consider(Distribution::clone(table), 3.0 + ((back + 1) as f64).log2(), 0.0);
+        }
+    }
+    // Codes above 12 bits need larger tables in decoders: they must pay.
+    let sizes: &[(u32, f64)] = match family {
+        Family::Fixed => &[],
+        Family::Huffman => &[(12, 0.0), (16, 0.002)],
+        Family::Ans => &[(12, 0.0), (10, 0.0), (8, 0.0), (14, 0.002), (16, 0.002)],
+    };
+    let total = |counts: &[u64]| counts.iter().sum::<u64>().max(1) as f64;
+    // A table made for a pool serves the other runs of the pool, too: this one bears its share.
+    let tables = pool
+        .map(|pool| (pool, total(counts) / total(pool)))
+        .into_iter()
+        .chain([(counts, 1.0)]);
+    for (counts, share) in tables {
+        for &(size, handicap) in sizes {
+            let distribution = if family == Family::Huffman {
+                huffman::code_lengths(counts, size).map(Distribution::Lengths)
+            } else {
+                normalize(counts, size).map(|frequencies| Distribution::Frequencies {
+                    scale_bits: size,
+                    frequencies,
+                })
+            };
+            if let Some(distribution) = distribution {
+                let table_bits = share * header.cost_bits(&distribution);
+                consider(distribution, table_bits, handicap);
+            }
+        }
+    }
+    best
+}
+
+pub(super) fn count(symbols: &[u16], n: usize) -> Vec<u64> {
+    // Four tables, since equal neighbours would wait for each other.
+    let mut tables = vec![[0u64; 4]; n];
+    for chunk in symbols.chunks(4) {
+        for (lane, &symbol) in chunk.iter().enumerate() {
+            if let Some(count) = tables.get_mut(usize::from(symbol)).and_then(|t| t.get_mut(lane)) {
+                *count += 1;
+            }
+        }
+    }
+    tables.iter().map(|t| t.iter().sum()).collect()
+}
+
+/// Plans how the zeros of a segment are coded: bits of the gap alphabet if gaps are smaller than zero as a symbol.
+pub(super) fn choose_gaps(
+    symbols: &[u16],
+    counts: &[u64],
+    zero: u16,
+    header: &DistributionCoder,
+    family: Family,
+) -> Option<u32> {
+    let n_zeros = counts.get(usize::from(zero)).copied().unwrap_or(0);
+    if counts.len() < 2 || n_zeros * 2 < symbols.len() as u64 {
+        return None;
+    }
+    let plain = choose(counts, header, family, None).1;
+    let mut survivors = counts.to_vec();
+    survivors.remove(usize::from(zero));
+    let distances = gaps::distances(symbols, zero);
+    let values = choose(&survivors, header, family, None).1;
+    let (bits, gap_bits) = gaps::GAP_BITS
+        .filter(|&b| b >= 2)
+        .map(|b| {
+            (
+                choose(&gaps::gap_counts(&distances, b), header, family, None).1,
+                b,
+            )
+        })
+        .min_by(|a, b| a.0.total_cmp(&b.0))?;
+    // 30 bits: what the header says about survivors and gaps.
+    (bits + values + 30.0 < plain).then_some(gap_bits)
+}
+
+/// Bits that symbols with these counts take under `coder`, with the table that describes them; an estimate from the
+/// counts alone, good to a few bytes. Zeros are counted as ordinary symbols.
+pub fn estimate_bits(counts: &[u64], coder: Coder) -> f64 {
+    family(coder).map_or(0.0, |family| {
+        choose(counts, &DistributionCoder::new(family), family, None).1
+    })
+}

@@ -1,0 +1,179 @@
+//! What a `.tersor` file holds, without decoding it.
+
+use crate::report::InputSize;
+use serde::Serialize;
+use std::collections::BTreeSet;
+use tersor_codec::{Codebook, Directory, FileReader, GroupEntry, Storage, VERSION};
+
+/// One tensor of a file.
+#[derive(Clone, Debug, Serialize)]
+#[non_exhaustive]
+pub struct InspectTensor {
+    /// Name.
+    pub name: String,
+    /// Element type.
+    pub dtype: &'static str,
+    /// Shape.
+    pub shape: Vec<u64>,
+    /// `quantized`, `raw`, or `alias of "NAME"`.
+    pub stored: String,
+    /// Its codebook in words.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub codebook: Option<String>,
+    /// Number of levels of its codebook.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub levels: Option<usize>,
+    /// First group that holds it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub group: Option<usize>,
+}
+
+/// One blob of a file.
+#[derive(Clone, Debug, Serialize)]
+#[non_exhaustive]
+pub struct InspectBlob {
+    /// Path relative to the checkpoint's folder.
+    pub path: String,
+    /// Length.
+    pub bytes: u64,
+}
+
+/// What a file holds.
+#[derive(Clone, Debug, Serialize)]
+#[non_exhaustive]
+pub struct InspectReport {
+    /// Version of the format.
+    pub version: u8,
+    /// Bytes of the file.
+    pub file_bytes: u64,
+    /// Bytes before the first group: magic, directory, checksum.
+    pub header_bytes: u64,
+    /// Bytes of groups that hold a quantized tensor of two or more dimensions. Small tensors may share them.
+    pub symbol_bytes: u64,
+    /// All other bytes.
+    pub side_bytes: u64,
+    /// Bytes of the tensors and blobs it decodes to, shared tensors once.
+    pub decoded_bytes: u64,
+    /// Bytes of the tensors it decodes to over bytes of the file.
+    pub ratio: f64,
+    /// Four bytes times the trainable parameters, over bytes of the file.
+    pub ratio_paper: f64,
+    /// Bits of the file per element of the floating-point tensors, shared ones once.
+    pub bpw: f64,
+    /// Number of tensors.
+    pub n_tensors: usize,
+    /// Trainable parameters.
+    pub n_parameters: u64,
+    /// XXH64 over the digests of all groups, in hexadecimal.
+    pub digest: String,
+    /// Coders in use.
+    pub coders: Vec<&'static str>,
+    /// Number of groups.
+    pub n_groups: usize,
+    /// The tensors, in order.
+    pub tensors: Vec<InspectTensor>,
+    /// Files beside the weights.
+    pub blobs: Vec<InspectBlob>,
+    /// Files of weights; one without a name is a single file.
+    pub shards: Vec<String>,
+}
+
+fn describe(codebook: &Codebook) -> String {
+    match codebook {
+        Codebook::Grid {
+            step,
+            first,
+            n_levels,
+        } => {
+            format!(
+                "grid {step:.4e} x {first}..{}",
+                i64::from(*first) + i64::from(*n_levels) - 1
+            )
+        }
+        Codebook::Table(levels) => match levels.as_slice() {
+            [level] => format!("constant {level}"),
+            levels => format!("table of {}", levels.len()),
+        },
+        Codebook::Mantissa { mantissa_bits, .. } => format!("mantissa of {mantissa_bits} bits"),
+        _ => "unknown".into(),
+    }
+}
+
+/// Whether a group holds a quantized tensor of two or more dimensions.
+fn holds_weights(directory: &Directory, group: &GroupEntry) -> bool {
+    group.segments.iter().any(|s| {
+        let entry = directory.entries.get(s.item);
+        entry.is_some_and(|e| e.info.shape.len() > 1 && matches!(e.storage, Storage::Quantized { .. }))
+    })
+}
+
+/// Describes a file of so many bytes.
+pub fn inspect(reader: &FileReader<'_>, file_bytes: u64) -> InspectReport {
+    let directory = reader.directory();
+    let size = InputSize::of(
+        directory
+            .entries
+            .iter()
+            .map(|e| (&e.info, matches!(e.storage, Storage::Alias(_)))),
+    );
+    let symbol_bytes = directory
+        .groups
+        .iter()
+        .filter(|g| holds_weights(directory, g))
+        .map(|g| g.size_bytes)
+        .sum();
+    let tensors = directory.entries.iter().enumerate().map(|(index, entry)| {
+        let codebook = match &entry.storage {
+            Storage::Quantized { codebook, .. } => directory.codebooks.get(*codebook),
+            Storage::Raw | Storage::Alias(_) => None,
+        };
+        InspectTensor {
+            name: entry.info.name.clone(),
+            dtype: entry.info.dtype.name(),
+            shape: entry.info.shape.clone(),
+            stored: match &entry.storage {
+                Storage::Quantized { .. } => "quantized".into(),
+                Storage::Raw => "raw".into(),
+                Storage::Alias(target) => {
+                    format!(
+                        "alias of {:?}",
+                        directory.entries.get(*target).map_or("", |e| &e.info.name)
+                    )
+                }
+            },
+            codebook: codebook.map(describe),
+            levels: codebook.map(Codebook::n_levels),
+            group: directory
+                .groups
+                .iter()
+                .position(|g| g.segments.iter().any(|s| s.item == index)),
+        }
+    });
+    let coders: BTreeSet<&'static str> = directory.groups.iter().map(|g| g.coder.name()).collect();
+    InspectReport {
+        version: VERSION,
+        file_bytes,
+        header_bytes: reader.header_len() as u64,
+        symbol_bytes,
+        side_bytes: file_bytes.saturating_sub(symbol_bytes),
+        decoded_bytes: directory.groups.iter().map(|g| directory.decoded_bytes(g)).sum(),
+        ratio: size.bytes as f64 / file_bytes as f64,
+        ratio_paper: 4.0 * size.n_parameters as f64 / file_bytes as f64,
+        bpw: 8.0 * file_bytes as f64 / size.n_float.max(1) as f64,
+        n_tensors: directory.entries.len(),
+        n_parameters: size.n_parameters,
+        digest: format!("{:016x}", reader.digest()),
+        coders: coders.into_iter().collect(),
+        n_groups: directory.groups.len(),
+        tensors: tensors.collect(),
+        blobs: directory
+            .blobs
+            .iter()
+            .map(|b| InspectBlob {
+                path: b.path.clone(),
+                bytes: b.size_bytes,
+            })
+            .collect(),
+        shards: directory.shards.iter().map(|s| s.file_name.clone()).collect(),
+    }
+}
