@@ -126,8 +126,8 @@ fn checkpoint(input: &Input) -> QuantizedCheckpoint {
         } else if tensor.storage % 4 == 0 || !dtype.is_float() {
             let n = symbols(tensor, 256).len();
             info.shape = vec![n as u64];
-            let bytes = symbols(tensor, 256).iter().map(|&b| b as u8).cycle().take(n * dtype.size_bytes());
-            TensorData::Raw(bytes.collect())
+            let bytes = symbols(tensor, 256).into_iter().map(|b| b as u8).collect::<Vec<_>>();
+            TensorData::Raw(bytes.into_iter().cycle().take(n * dtype.size_bytes()).collect())
         } else {
             let index = match (tensor.new_codebook, result.codebooks.len()) {
                 (None, n) if n > 0 => usize::from(tensor.repeat) % n,

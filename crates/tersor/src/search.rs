@@ -185,6 +185,11 @@ fn slopes(search: &mut Search<'_, '_>) -> Result<()> {
     // The response: logarithm of size or loss over the goal; size falls and loss rises with the slope.
     let falling = matches!(search.goal, Goal::Bytes(_));
     let mut x = start.ln().clamp(least, most);
+    // At rate R, size falls with the slope as 1 - ln(slope) / (2 ln 2 R): how far to go for a given excess.
+    let gain = match search.goal {
+        Goal::Bytes(bytes) => (SLOPE_PER_LOSS * 8.0 * bytes / n).clamp(0.3, 12.0),
+        Goal::Loss(_) => 1.0,
+    };
     let mut low: Option<(f64, f64)> = None;
     let mut high: Option<(f64, f64)> = None;
     let mut exact = true;
@@ -225,7 +230,7 @@ fn slopes(search: &mut Search<'_, '_>) -> Result<()> {
             }
             (Some((a, ya)), None) => {
                 a + (if falling {
-                    1.5 * ya.min(2.0)
+                    (gain * ya).min(4.0)
                 } else {
                     (aim - ya).min(4.0)
                 })
@@ -233,7 +238,7 @@ fn slopes(search: &mut Search<'_, '_>) -> Result<()> {
             }
             (None, Some((b, yb))) => {
                 b - (if falling {
-                    (-1.5 * yb).min(2.0)
+                    (-gain * yb).min(4.0)
                 } else {
                     (yb - aim).min(4.0)
                 })
