@@ -1,11 +1,18 @@
 //! Decoding speed on one core, in bytes of decoded f32 per second, beside zstd and constriction in the same run.
 //!
 //! `cargo bench -p tersor-codec`; with `TERSOR_BENCH_SMOKE` set on little data, to see that it runs.
+#![expect(
+    clippy::expect_used,
+    reason = "a benchmark that cannot prepare its data has nothing to measure"
+)]
 
 use constriction::stream::{Decode, model::SmallContiguousCategoricalEntropyModel, stack::SmallAnsCoder};
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
 use std::hint::black_box;
-use tersor_codec::*;
+use tersor_codec::{
+    Codebook, Coder, Dequantizer, Dtype, EncodeOptions, FileReader, Limits, QuantizedCheckpoint,
+    QuantizedTensor, SegmentInput, SegmentOutput, Shard, TensorData, TensorInfo, decode_group, encode_group,
+};
 
 /// Symbols of a grid whose order-0 entropy is about `bits`: a Laplacian in steps.
 fn symbols(n: usize, bits: f64) -> (Vec<u16>, Codebook) {
@@ -82,7 +89,7 @@ fn decode(c: &mut Criterion) {
                 coder,
             )
             .expect("symbols");
-            let mut run = |out: &mut [u8]| {
+            let run = |out: &mut [u8]| {
                 let dequantizer = &dequantizer;
                 let output = SegmentOutput::Values {
                     out,
@@ -96,7 +103,7 @@ fn decode(c: &mut Criterion) {
             run(&mut values);
             assert!(values == expected);
             group.bench_function(BenchmarkId::new(coder.name(), "reused buffer"), |b| {
-                b.iter(|| run(&mut values))
+                b.iter(|| run(&mut values));
             });
         }
         let file = checkpoint(&symbols, &codebook)
@@ -111,7 +118,7 @@ fn decode(c: &mut Criterion) {
                 FileReader::new(black_box(&file), Limits::default())
                     .expect("a valid file")
                     .verify()
-                    .expect("valid")
+                    .expect("valid");
             });
         });
         peers(&mut group, &symbols, &expected);

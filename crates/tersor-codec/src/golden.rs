@@ -16,7 +16,9 @@ fn folder() -> PathBuf {
 }
 
 fn sha256(bytes: &[u8]) -> String {
-    Sha256::digest(bytes).iter().map(|b| format!("{b:02x}")).collect()
+    Sha256::digest(bytes)
+        .iter()
+        .fold(String::new(), |hex, b| hex + &format!("{b:02x}"))
 }
 
 fn info(name: &str, dtype: Dtype, shape: &[u64]) -> TensorInfo {

@@ -285,7 +285,8 @@ fn what_no_file_can_hold_is_refused() {
         first: 0,
         n_levels,
     };
-    let cases: [(&str, &dyn Fn(&mut QuantizedCheckpoint)); 6] = [
+    type Change<'a> = &'a dyn Fn(&mut QuantizedCheckpoint);
+    let cases: [(&str, Change<'_>); 6] = [
         ("twice", &|c| c.tensors[1].info.name = "a.weight".into()),
         ("a.weight", &|c| c.tensors[0].info.shape = vec![40, 99]),
         ("shard 1", &|c| c.tensors[6].info.shard = 1),
