@@ -139,7 +139,9 @@ fn peers(
     assert!(out == expected);
 
     let mut counts = vec![0.0f64; 201];
-    symbols.iter().for_each(|&s| counts[usize::from(s)] += 1.0);
+    for &s in symbols {
+        counts[usize::from(s)] += 1.0;
+    }
     let model = SmallContiguousCategoricalEntropyModel::from_floating_point_probabilities_fast(&counts, None)
         .expect("counts");
     let mut coder = SmallAnsCoder::new();

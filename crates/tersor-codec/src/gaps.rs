@@ -116,7 +116,9 @@ mod tests {
         ) {
             let Gaps { gaps, survivors } = split(&symbols, 3, gap_bits);
             let mut counts = vec![0u64; 1 << gap_bits];
-            gaps.iter().for_each(|&g| counts[usize::from(g)] += 1);
+            for &g in &gaps {
+            counts[usize::from(g)] += 1;
+        }
             prop_assert_eq!(counts, gap_counts(&distances(&symbols, 3), gap_bits));
             let positions = positions(&gaps, gap_bits, symbols.len(), survivors.len()).unwrap();
             let mut back = vec![3u16; symbols.len()];

@@ -328,7 +328,9 @@ mod tests {
         #[test]
         fn symbols_come_back(symbols in proptest::collection::vec(0u16..50, 0..400), limit in 6u32..=16) {
             let mut counts = vec![0u64; 50];
-            symbols.iter().for_each(|&s| counts[usize::from(s)] += 1);
+            for &s in &symbols {
+            counts[usize::from(s)] += 1;
+        }
             let distribution = match code_lengths(&counts, limit) {
                 Some(lengths) => Distribution::Lengths(lengths),
                 None => Distribution::Uniform { n: 50 },

@@ -306,7 +306,9 @@ mod tests {
 
     fn distribution(symbols: &[u16], n: usize, scale_bits: u32) -> Distribution {
         let mut counts = vec![0u64; n];
-        symbols.iter().for_each(|&s| counts[usize::from(s)] += 1);
+        for &s in symbols {
+            counts[usize::from(s)] += 1;
+        }
         match normalize(&counts, scale_bits) {
             Some(frequencies) => Distribution::Frequencies {
                 scale_bits,

@@ -1,5 +1,11 @@
 //! The container as a whole, through the public interface.
 
+#![expect(
+    clippy::unwrap_used,
+    clippy::panic,
+    reason = "a test that cannot go on has failed"
+)]
+
 use proptest::prelude::*;
 use tersor_codec::*;
 

@@ -1,5 +1,11 @@
 //! The golden files: what they decode to, why the broken ones are refused, and what becomes of damage.
 
+#![expect(
+    clippy::unwrap_used,
+    clippy::panic,
+    reason = "a test that cannot go on has failed"
+)]
+
 use serde_json::Value;
 use sha2::{Digest, Sha256};
 use std::path::PathBuf;
