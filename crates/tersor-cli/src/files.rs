@@ -3,7 +3,7 @@
 use anyhow::{Context as _, bail};
 use std::ffi::OsStr;
 use std::fs::{self, OpenOptions};
-use std::io::{self, IsTerminal as _, Read as _, Write as _};
+use std::io::{self, IsTerminal as _, Read as _, Write};
 use std::path::{Path, PathBuf};
 use tersor::checkpoint::Checkpoint;
 use tersor::codec::{FileReader, Limits, MAGIC};
@@ -20,9 +20,22 @@ pub(crate) fn is_stream(path: &Path) -> bool {
     path == Path::new("-")
 }
 
-/// A path in messages.
+/// An output in messages.
+pub(crate) fn label_output(path: &Path) -> String {
+    if is_stream(path) {
+        "standard output".into()
+    } else {
+        path.display().to_string()
+    }
+}
+
+/// An input in messages.
 pub(crate) fn label(path: &Path) -> String {
-    if is_stream(path) { "standard input".into() } else { path.display().to_string() }
+    if is_stream(path) {
+        "standard input".into()
+    } else {
+        path.display().to_string()
+    }
 }
 
 fn append(path: &Path, ending: &str) -> PathBuf {
@@ -43,7 +56,10 @@ pub(crate) fn compressed_name(input: &Path) -> anyhow::Result<PathBuf> {
             None => fs::canonicalize(input).with_context(|| format!("cannot read {}", input.display()))?,
         };
         if named.file_name().is_none() {
-            bail!("{} has no name to derive the output's from; give -o", input.display());
+            bail!(
+                "{} has no name to derive the output's from; give -o",
+                input.display()
+            );
         }
         return Ok(append(&named, ".tersor"));
     }
@@ -66,7 +82,11 @@ pub(crate) fn decompressed_name(input: &Path, ending: Option<&str>) -> PathBuf {
         return input.into();
     }
     let is_tersor = input.extension().is_some_and(|e| e == EXTENSION);
-    let stem = if is_tersor { input.with_extension("") } else { input.to_owned() };
+    let stem = if is_tersor {
+        input.with_extension("")
+    } else {
+        input.to_owned()
+    };
     match ending {
         Some(ending) => append(&stem, &format!(".{ending}")),
         None if is_tersor => stem,
@@ -80,7 +100,9 @@ fn read_stdin() -> anyhow::Result<Vec<u8>> {
         bail!("standard input is a terminal; pipe a file into it or name one");
     }
     let mut bytes = Vec::new();
-    stdin.read_to_end(&mut bytes).context("cannot read standard input")?;
+    stdin
+        .read_to_end(&mut bytes)
+        .context("cannot read standard input")?;
     Ok(bytes)
 }
 
@@ -98,7 +120,10 @@ pub(crate) fn open_checkpoint(path: &Path) -> anyhow::Result<Checkpoint> {
         return Ok(Checkpoint::from_bytes(read_stdin()?, "standard input")?);
     }
     if is_tersor(path) {
-        bail!("{} is a .tersor file already; a checkpoint is needed here", path.display());
+        bail!(
+            "{} is a .tersor file already; a checkpoint is needed here",
+            path.display()
+        );
     }
     Ok(Checkpoint::open(path)?)
 }
@@ -107,12 +132,18 @@ pub(crate) fn open_checkpoint(path: &Path) -> anyhow::Result<Checkpoint> {
 pub(crate) fn is_tersor(path: &Path) -> bool {
     let mut start = [0; MAGIC.len()];
     path.is_file()
-        && fs::File::open(path).and_then(|mut file| file.read_exact(&mut start)).is_ok()
+        && fs::File::open(path)
+            .and_then(|mut file| file.read_exact(&mut start))
+            .is_ok()
         && start == MAGIC
 }
 
 /// Reads the directory of a `.tersor` file; errors name the file.
-pub(crate) fn open_tersor<'b>(bytes: &'b [u8], path: &Path, limits: Limits) -> anyhow::Result<FileReader<'b>> {
+pub(crate) fn open_tersor<'b>(
+    bytes: &'b [u8],
+    path: &Path,
+    limits: Limits,
+) -> anyhow::Result<FileReader<'b>> {
     FileReader::new(bytes, limits).with_context(|| label(path))
 }
 
@@ -135,40 +166,62 @@ impl Output {
     /// Looks at a destination before the work begins that fills it.
     ///
     /// # Errors
-    /// If it exists and `overwrite` is false, is the input, a folder or a terminal, or its folder does not exist.
-    pub(crate) fn prepare(path: &Path, input: &Path, overwrite: bool) -> anyhow::Result<Self> {
+    /// If it exists and `overwrite` is false, is the input, a terminal, or a folder unless `is_folder`, or lies in a folder
+    /// that does not exist.
+    pub(crate) fn prepare(
+        path: &Path,
+        input: &Path,
+        overwrite: bool,
+        is_folder: bool,
+    ) -> anyhow::Result<Self> {
         if is_stream(path) {
             check_stdout()?;
             return Ok(Self::Stdout);
         }
         check_folder(path)?;
-        match fs::metadata(path) {
-            Ok(found) if found.is_dir() => bail!("{} is a folder; name a file", path.display()),
-            Ok(found) if !found.is_file() => return Ok(Self::Device(path.into())),
-            Ok(_) => {
-                check_not_input(path, input)?;
-                if !overwrite {
-                    return Err(tersor::Error::Exists(path.into()).into());
-                }
+        if let Ok(found) = fs::metadata(path) {
+            if found.is_dir() && !is_folder {
+                bail!("{} is a folder; name a file", path.display());
             }
-            Err(_) => {}
+            if !found.is_dir() && !found.is_file() {
+                return Ok(Self::Device(path.into()));
+            }
+            check_not_input(path, input)?;
+            if !overwrite {
+                return Err(tersor::Error::Exists(path.into()).into());
+            }
         }
-        Ok(Self::File { path: path.into(), overwrite })
+        Ok(Self::File {
+            path: path.into(),
+            overwrite,
+        })
+    }
+
+    /// What to write to, if it is no file that has to appear whole.
+    pub(crate) fn stream(&self) -> anyhow::Result<Option<Box<dyn Write>>> {
+        Ok(match self {
+            Self::Stdout => Some(Box::new(io::stdout().lock())),
+            Self::Device(path) => {
+                let file = OpenOptions::new().write(true).open(path);
+                Some(Box::new(
+                    file.with_context(|| format!("cannot write to {}", path.display()))?,
+                ))
+            }
+            Self::File { .. } => None,
+        })
     }
 
     /// Writes all bytes, to a file so that it appears whole or not at all.
     pub(crate) fn write(&self, bytes: &[u8]) -> anyhow::Result<()> {
+        if let Some(mut stream) = self.stream()? {
+            return stream
+                .write_all(bytes)
+                .and_then(|()| stream.flush())
+                .context("cannot write the output");
+        }
         match self {
-            Self::Stdout => {
-                let mut stdout = io::stdout().lock();
-                stdout.write_all(bytes).and_then(|()| stdout.flush()).context("cannot write to standard output")
-            }
-            Self::Device(path) => OpenOptions::new()
-                .write(true)
-                .open(path)
-                .and_then(|mut file| file.write_all(bytes))
-                .with_context(|| format!("cannot write to {}", path.display())),
             Self::File { path, overwrite } => Ok(tersor::write_file(path, bytes, *overwrite)?),
+            Self::Stdout | Self::Device(_) => Ok(()),
         }
     }
 }
@@ -182,19 +235,33 @@ pub(crate) fn check_stdout() -> anyhow::Result<()> {
 }
 
 /// Refuses a destination in a folder that does not exist, before time is spent on what it is to hold.
-pub(crate) fn check_folder(path: &Path) -> anyhow::Result<()> {
-    let folder = path.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
+fn check_folder(path: &Path) -> anyhow::Result<()> {
+    let folder = path
+        .parent()
+        .filter(|p| !p.as_os_str().is_empty())
+        .unwrap_or(Path::new("."));
     if !folder.is_dir() {
-        bail!("the folder {} does not exist; make it or choose another output", folder.display());
+        bail!(
+            "the folder {} does not exist; make it or choose another output",
+            folder.display()
+        );
     }
     Ok(())
 }
 
 /// Refuses to replace the input, even if files may be overwritten: sources are kept.
-pub(crate) fn check_not_input(path: &Path, input: &Path) -> anyhow::Result<()> {
-    let same = |a: &Path, b: &Path| fs::canonicalize(a).ok().zip(fs::canonicalize(b).ok()).is_some_and(|(a, b)| a == b);
+fn check_not_input(path: &Path, input: &Path) -> anyhow::Result<()> {
+    let same = |a: &Path, b: &Path| {
+        fs::canonicalize(a)
+            .ok()
+            .zip(fs::canonicalize(b).ok())
+            .is_some_and(|(a, b)| a == b)
+    };
     if same(path, input) {
-        bail!("{} is the input, which is never replaced; name another output", path.display());
+        bail!(
+            "{} is the input, which is never replaced; name another output",
+            path.display()
+        );
     }
     Ok(())
 }
@@ -205,7 +272,12 @@ mod tests {
 
     #[test]
     fn only_endings_of_checkpoints_are_replaced() {
-        let name = |input: &str| compressed_name(Path::new(input)).expect("a name").display().to_string();
+        let name = |input: &str| {
+            compressed_name(Path::new(input))
+                .expect("a name")
+                .display()
+                .to_string()
+        };
         assert_eq!(name("a/net.safetensors"), "a/net.tersor");
         assert_eq!(name("net-0.25"), "net-0.25.tersor");
         assert_eq!(name("model.safetensors.index.json"), "model.tersor");

@@ -37,7 +37,7 @@ fn run(cli: Cli) -> anyhow::Result<Status> {
     match cli.command {
         Command::Compress(args) => commands::compress::run(&args, common),
         Command::Decompress(args) => commands::decompress::run(&args, common),
-        Command::Inspect(args) => commands::inspect::run(&args),
+        Command::Inspect(args) => commands::inspect::run(&args, common),
         Command::Verify(args) => commands::verify::run(&args, common),
         Command::Sweep(args) => commands::sweep::run(&args, common),
         Command::Demo(args) => commands::demo::run(&args, common),
@@ -49,7 +49,10 @@ fn run(cli: Cli) -> anyhow::Result<Status> {
 fn main() -> ExitCode {
     let status = run(Cli::parse()).unwrap_or_else(|error| {
         let is_closed = |e: &io::Error| e.kind() == io::ErrorKind::BrokenPipe;
-        if error.chain().any(|cause| cause.downcast_ref().is_some_and(is_closed)) {
+        if error
+            .chain()
+            .any(|cause| cause.downcast_ref().is_some_and(is_closed))
+        {
             return Status::Done;
         }
         let _ = writeln!(io::stderr(), "error: {}", output::chain(&error));

@@ -1,5 +1,6 @@
 //! Numbers, tables and messages as people read them.
 
+use anyhow::Context as _;
 use serde::Serialize;
 use std::io::{self, Write as _};
 
@@ -16,9 +17,32 @@ pub(crate) fn thousands(n: u64) -> String {
     text
 }
 
+/// So many things, in the right number.
+pub(crate) fn count(n: usize, what: &str) -> String {
+    let ending = if n == 1 { "" } else { "s" };
+    format!("{} {what}{ending}", thousands(n as u64))
+}
+
 /// A share of an energy in decibels.
 pub(crate) fn decibels(noise: f64) -> String {
-    if noise == 0.0 { "none".into() } else { format!("{:.1} dB", 10.0 * noise.log10()) }
+    if noise == 0.0 {
+        "none".into()
+    } else {
+        format!("{:.1} dB", 10.0 * noise.log10())
+    }
+}
+
+/// A number in three digits: `0.0126`, `3.30e-8`.
+pub(crate) fn three_digits(x: f64) -> String {
+    if x == 0.0 {
+        return "0".into();
+    }
+    let magnitude = x.abs().log10().floor();
+    if (-3.0..3.0).contains(&magnitude) {
+        format!("{x:.*}", (2.0 - magnitude) as usize)
+    } else {
+        format!("{x:.2e}")
+    }
 }
 
 /// A shape, such as `64x3x3x3`; `scalar` without axes.
@@ -31,7 +55,11 @@ pub(crate) fn shape(shape: &[u64]) -> String {
 
 /// A name that comes from outside, with what could steer a terminal escaped.
 pub(crate) fn printable(name: &str) -> String {
-    if name.chars().any(char::is_control) { name.escape_debug().to_string() } else { name.to_owned() }
+    if name.chars().any(char::is_control) {
+        name.escape_debug().to_string()
+    } else {
+        name.to_owned()
+    }
 }
 
 /// A number that may be missing.
@@ -52,11 +80,15 @@ pub(crate) fn chain(error: &anyhow::Error) -> String {
     text
 }
 
-/// Writes to standard output.
+/// Writes to standard output. A reader that has seen enough changes nothing about the outcome.
 pub(crate) fn out(text: &str) -> anyhow::Result<()> {
     let mut stdout = io::stdout().lock();
-    stdout.write_all(text.as_bytes())?;
-    Ok(stdout.flush()?)
+    match stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush()) {
+        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
+            Err(error).context("cannot write to standard output")
+        }
+        _ => Ok(()),
+    }
 }
 
 /// Writes a value to standard output as JSON.
@@ -94,7 +126,10 @@ pub(crate) struct Table {
 impl Table {
     /// A table without rows.
     pub(crate) fn new(columns: &[(&'static str, Align)]) -> Self {
-        Self { columns: columns.to_vec(), rows: Vec::new() }
+        Self {
+            columns: columns.to_vec(),
+            rows: Vec::new(),
+        }
     }
 
     /// Adds a row: a cell per column.
@@ -107,20 +142,36 @@ impl std::fmt::Display for Table {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let width = |index: usize, title: &str| {
             let cells = self.rows.iter().filter_map(|row| row.get(index));
-            cells.map(|cell| cell.chars().count()).max().unwrap_or(0).max(title.len())
+            cells
+                .map(|cell| cell.chars().count())
+                .max()
+                .unwrap_or(0)
+                .max(title.len())
         };
-        let widths: Vec<usize> = self.columns.iter().enumerate().map(|(i, (title, _))| width(i, title)).collect();
-        let titles: Vec<String> = self.columns.iter().map(|(title, _)| (*title).to_owned()).collect();
+        let widths: Vec<usize> = self
+            .columns
+            .iter()
+            .enumerate()
+            .map(|(i, (title, _))| width(i, title))
+            .collect();
+        let titles: Vec<String> = self
+            .columns
+            .iter()
+            .map(|(title, _)| (*title).to_owned())
+            .collect();
         for row in std::iter::once(&titles).chain(&self.rows) {
-            let mut line = String::new();
-            for ((cell, width), (_, align)) in row.iter().zip(&widths).zip(&self.columns) {
-                let padding = " ".repeat(width - cell.chars().count());
-                line += &match align {
-                    Align::Left => format!("{cell}{padding}  "),
-                    Align::Right => format!("{padding}{cell}  "),
-                };
-            }
-            writeln!(f, "{}", line.trim_end())?;
+            let cells = row
+                .iter()
+                .zip(&widths)
+                .zip(&self.columns)
+                .map(|((cell, width), (_, align))| {
+                    let padding = " ".repeat(width - cell.chars().count());
+                    match align {
+                        Align::Left => format!("{cell}{padding}"),
+                        Align::Right => format!("{padding}{cell}"),
+                    }
+                });
+            writeln!(f, "{}", cells.collect::<Vec<_>>().join("  ").trim_end())?;
         }
         Ok(())
     }
@@ -132,12 +183,32 @@ mod tests {
 
     #[test]
     fn thousands_are_separated_from_the_right() {
-        assert_eq!([0, 999, 1000, 1_865_704].map(thousands), ["0", "999", "1,000", "1,865,704"]);
+        assert_eq!(
+            [0, 999, 1000, 1_865_704].map(thousands),
+            ["0", "999", "1,000", "1,865,704"]
+        );
+    }
+
+    #[test]
+    fn three_digits_are_kept_at_every_magnitude() {
+        let cases = [
+            (0.0126, "0.0126"),
+            (3.3e-8, "3.30e-8"),
+            (12.34, "12.3"),
+            (-1.0, "-1.00"),
+            (0.0, "0"),
+            (1e5, "1.00e5"),
+        ];
+        for (x, text) in cases {
+            assert_eq!(three_digits(x), text);
+        }
     }
 
     #[test]
     fn a_cause_that_its_message_repeats_is_said_once() {
-        let cause = anyhow::anyhow!("no space left").context("x.tersor: no space left").context("cannot write");
+        let cause = anyhow::anyhow!("no space left")
+            .context("x.tersor: no space left")
+            .context("cannot write");
         assert_eq!(chain(&cause), "cannot write: x.tersor: no space left");
     }
 

@@ -1,6 +1,7 @@
 //! Progress bars on a terminal.
 
-use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use indicatif::{HumanDuration, ProgressBar, ProgressDrawTarget, ProgressState, ProgressStyle};
+use std::fmt::Write;
 use std::io::IsTerminal as _;
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
@@ -15,7 +16,10 @@ pub(crate) struct Bar {
 impl Bar {
     /// A bar that appears when work begins.
     pub(crate) fn new(is_quiet: bool) -> Self {
-        Self { is_shown: !is_quiet && std::io::stderr().is_terminal(), current: Mutex::new(None) }
+        Self {
+            is_shown: !is_quiet && std::io::stderr().is_terminal(),
+            current: Mutex::new(None),
+        }
     }
 
     fn with(&self, act: impl FnOnce(&ProgressBar)) {
@@ -32,6 +36,13 @@ impl Bar {
     }
 }
 
+/// Time left, once there is something to judge it by.
+fn time_left(state: &ProgressState, text: &mut dyn Write) {
+    if state.pos() > 0 {
+        let _ = write!(text, "{:#} left", HumanDuration(state.eta()));
+    }
+}
+
 impl Progress for Bar {
     fn start(&self, what: &str, total: u64) {
         if !self.is_shown {
@@ -40,11 +51,12 @@ impl Progress for Bar {
         let template = if total == 0 {
             "{prefix} {spinner} {elapsed} {msg}"
         } else {
-            "{prefix} [{bar:30}] {percent:>3} %, {eta} left {msg}"
+            "{prefix} [{bar:30}] {percent:>3} % {left} {msg}"
         };
-        let style = ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_spinner());
+        let style =
+            ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_spinner());
         let bar = ProgressBar::with_draw_target((total > 0).then_some(total), ProgressDrawTarget::stderr());
-        bar.set_style(style.progress_chars("=> "));
+        bar.set_style(style.progress_chars("=> ").with_key("left", time_left));
         bar.set_prefix(what.to_owned());
         bar.enable_steady_tick(Duration::from_millis(200));
         self.replace(Some(bar));

@@ -9,6 +9,7 @@ use tersor::options::{CompressOptions, Method, Override, Target, parse_glob};
 
 /// Arguments of `compress`.
 #[derive(Args, Debug)]
+#[expect(clippy::struct_excessive_bools, reason = "one per flag of the command line")]
 #[command(after_help = "\
 Examples:
   tersor compress net.safetensors                           near-lossless, to net.tersor
@@ -212,6 +213,10 @@ impl CompressArgs {
     pub(crate) fn evaluation(&self) -> Option<EvaluateOptions> {
         let command = self.target.evaluate.clone()?;
         let at_least = self.evaluate.at_least?;
-        Some(EvaluateOptions { command, at_least, max_evals: self.evaluate.max_evals })
+        Some(EvaluateOptions {
+            command,
+            at_least,
+            max_evals: self.evaluate.max_evals,
+        })
     }
 }

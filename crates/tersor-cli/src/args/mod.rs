@@ -35,7 +35,13 @@ pub(crate) struct Cli {
 #[derive(Args, Debug)]
 pub(crate) struct Common {
     /// Threads to use; 0 for one per processor. Results do not depend on it.
-    #[arg(long, global = true, value_name = "N", default_value_t = 0, help_heading = "General")]
+    #[arg(
+        long,
+        global = true,
+        value_name = "N",
+        default_value_t = 0,
+        help_heading = "General"
+    )]
     pub(crate) threads: usize,
     /// Only errors: no summary, no warnings, no progress.
     #[arg(short, long, global = true, help_heading = "General")]
@@ -166,7 +172,12 @@ pub(crate) struct SweepArgs {
     #[arg(long, value_name = "A,B", value_delimiter = ',', value_enum)]
     pub(crate) coders: Vec<CoderArg>,
     /// Bits per weight of the whole file. Default: from 1.5 to 5.
-    #[arg(long, value_name = "X,Y", value_delimiter = ',', allow_negative_numbers = true)]
+    #[arg(
+        long,
+        value_name = "X,Y",
+        value_delimiter = ',',
+        allow_negative_numbers = true
+    )]
     pub(crate) bpw: Vec<f64>,
     /// Print a JSON array instead of a table.
     #[arg(long, conflicts_with = "csv")]

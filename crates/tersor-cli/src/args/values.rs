@@ -28,12 +28,17 @@ pub(super) fn size(text: &str) -> Result<u64, String> {
         ("t", 1e12),
         ("b", 1.0),
     ];
-    let wrong = || "a size is a number of bytes with an optional suffix k, M, G, KiB, MiB or GiB, such as 300k or 1.5GiB".to_owned();
+    let wrong = || {
+        "a size is a number of bytes with an optional suffix k, M, G, KiB, MiB or GiB, such as 300k or 1.5GiB"
+            .to_owned()
+    };
     let lower = text.trim().to_lowercase();
     if let Ok(bytes) = lower.parse::<u64>() {
         return Ok(bytes);
     }
-    let unit = UNITS.iter().find_map(|&(suffix, factor)| Some((lower.strip_suffix(suffix)?, factor)));
+    let unit = UNITS
+        .iter()
+        .find_map(|&(suffix, factor)| Some((lower.strip_suffix(suffix)?, factor)));
     let (number, factor) = unit.unwrap_or((&lower, 1.0));
     let number = number.trim_end();
     if !number.starts_with(|c: char| c.is_ascii_digit() || c == '.') {
@@ -41,7 +46,11 @@ pub(super) fn size(text: &str) -> Result<u64, String> {
     }
     let number: f64 = number.parse().map_err(|_| wrong())?;
     let bytes = (number * factor).round();
-    if bytes < u64::MAX as f64 { Ok(bytes as u64) } else { Err(format!("{text} is more than 64 bits can count")) }
+    if bytes < u64::MAX as f64 {
+        Ok(bytes as u64)
+    } else {
+        Err(format!("{text} is more than 64 bits can count"))
+    }
 }
 
 /// Which weights share a codebook.
@@ -144,7 +153,14 @@ mod tests {
 
     #[test]
     fn sizes_have_decimal_and_binary_suffixes() {
-        let cases = [("300", 300), ("300k", 300_000), ("1.5M", 1_500_000), ("2GiB", 2 << 30), ("64 KiB", 65_536), ("7B", 7)];
+        let cases = [
+            ("300", 300),
+            ("300k", 300_000),
+            ("1.5M", 1_500_000),
+            ("2GiB", 2 << 30),
+            ("64 KiB", 65_536),
+            ("7B", 7),
+        ];
         for (text, bytes) in cases {
             assert_eq!(size(text), Ok(bytes), "{text}");
         }

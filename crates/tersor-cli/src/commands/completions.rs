@@ -16,7 +16,9 @@ pub(crate) fn run(args: &CompletionsArgs) -> anyhow::Result<Status> {
 
 fn page(command: clap::Command) -> anyhow::Result<Vec<u8>> {
     let mut page = Vec::new();
-    Man::new(command).render(&mut page)?;
+    Man::new(command)
+        .source(concat!("tersor ", env!("CARGO_PKG_VERSION")))
+        .render(&mut page)?;
     Ok(page)
 }
 

@@ -38,7 +38,7 @@ pub(crate) fn run(args: &CompressArgs, common: &Common) -> anyhow::Result<Status
     if args.json && files::is_stream(&path) {
         bail!("--json and the compressed file cannot both go to standard output; give -o FILE");
     }
-    let destination = Output::prepare(&path, &args.input, args.force)?;
+    let destination = Output::prepare(&path, &args.input, args.force, false)?;
     let checkpoint = files::open_checkpoint(&args.input)?;
     let target = options.target.clone();
     let compressor = Compressor::new(&checkpoint, options)?;
@@ -62,9 +62,10 @@ pub(crate) fn run(args: &CompressArgs, common: &Common) -> anyhow::Result<Status
             output::say(&tensor_table(report).to_string());
         }
         if !evaluations.is_empty() {
-            output::say(&evaluation_table(&evaluations).to_string());
+            output::say(&evaluation_table(&evaluations, report.levels.is_some()).to_string());
         }
-        output::say(&format!("{}: {}", files::label(&args.input), summary(report)));
+        let (from, to) = (files::label(&args.input), files::label_output(&path));
+        output::say(&format!("{from}: {}, to {to}", summary(report)));
         output::warn(&report.warnings);
     }
     Ok(Status::Done)
@@ -73,10 +74,10 @@ pub(crate) fn run(args: &CompressArgs, common: &Common) -> anyhow::Result<Status
 fn summary(report: &CompressReport) -> String {
     let knob = match report.levels {
         Some(levels) => format!("{levels} levels"),
-        None => format!("slope {:.1e}", report.slope),
+        None => format!("slope {}", output::three_digits(report.slope)),
     };
     let damage = if report.has_sensitivities {
-        format!("predicted loss {:+.3e}", report.predicted_loss)
+        format!("predicted loss +{}", output::three_digits(report.predicted_loss))
     } else {
         format!("noise {}", output::decibels(report.noise))
     };
@@ -106,15 +107,18 @@ fn tensor_table(report: &CompressReport) -> Table {
         ("stored", Align::Left),
     ]);
     for tensor in &report.tensors {
-        let stored = tensor.reason.as_ref().map(|why| format!("{}: {}", tensor.stored, output::printable(why)));
+        let stored = tensor
+            .reason
+            .as_ref()
+            .map(|why| format!("{}: {}", tensor.stored, output::printable(why)));
         table.row([
             output::printable(&tensor.name),
             tensor.dtype.clone(),
             output::shape(&tensor.shape),
             output::optional(tensor.levels, |n| output::thousands(n as u64)),
-            output::optional(tensor.step, |step| format!("{step:.3e}")),
+            output::optional(tensor.step, |step| output::three_digits(step.into())),
             output::optional(tensor.entropy_bpw, |bits| format!("{bits:.2}")),
-            output::optional(tensor.loss, |loss| format!("{loss:.2e}")),
+            output::optional(tensor.loss, output::three_digits),
             output::optional(tensor.noise, output::decibels),
             stored.unwrap_or_else(|| tensor.stored.into()),
         ]);
@@ -122,10 +126,19 @@ fn tensor_table(report: &CompressReport) -> Table {
     table
 }
 
-fn evaluation_table(evaluations: &[Evaluation]) -> Table {
-    let mut table = Table::new(&[("slope", Align::Right), ("bytes", Align::Right), ("quality", Align::Right)]);
+fn evaluation_table(evaluations: &[Evaluation], is_clustering: bool) -> Table {
+    let knob = if is_clustering { "levels" } else { "slope" };
+    let mut table = Table::new(&[
+        (knob, Align::Right),
+        ("bytes", Align::Right),
+        ("quality", Align::Right),
+    ]);
     for run in evaluations {
-        table.row([format!("{:.2e}", run.slope), output::thousands(run.file_bytes), run.quality.to_string()]);
+        table.row([
+            output::three_digits(run.slope),
+            output::thousands(run.file_bytes),
+            run.quality.to_string(),
+        ]);
     }
     table
 }
@@ -187,7 +200,12 @@ fn planned<'a>(checkpoint: &'a Checkpoint, plan: &Plan) -> Vec<PlannedTensor<'a>
             slope_factor: (is_quantized && plan.slope_factor != 1.0).then_some(plan.slope_factor),
         }
     };
-    checkpoint.tensors().iter().zip(&plan.tensors).map(tensor).collect()
+    checkpoint
+        .tensors()
+        .iter()
+        .zip(&plan.tensors)
+        .map(tensor)
+        .collect()
 }
 
 fn dry_run(
@@ -202,7 +220,12 @@ fn dry_run(
         input_bytes: size.bytes,
         n_parameters: size.n_parameters,
         tensors: planned(checkpoint, compressor.plan()),
-        warnings: checkpoint.notes().iter().chain(&compressor.plan().warnings).cloned().collect(),
+        warnings: checkpoint
+            .notes()
+            .iter()
+            .chain(&compressor.plan().warnings)
+            .cloned()
+            .collect(),
     };
     if args.json {
         output::json(&report)?;
@@ -223,14 +246,14 @@ fn dry_run(
             tensor.dtype.into(),
             output::shape(tensor.shape),
             output::optional(tensor.sensitivity, str::to_owned),
-            output::optional(tensor.mean_sensitivity, |h| format!("{h:.2e}")),
+            output::optional(tensor.mean_sensitivity, output::three_digits),
             output::optional(tensor.slope_factor, |x| format!("x{x}")),
             tensor.treatment.clone(),
         ]);
     }
     output::out(&format!(
-        "{table}\n{} tensors, {} bytes, {} parameters; nothing was written\n",
-        report.tensors.len(),
+        "{table}\n{}, {} bytes, {} parameters; nothing was written\n",
+        output::count(report.tensors.len(), "tensor"),
         output::thousands(report.input_bytes),
         output::thousands(report.n_parameters),
     ))?;

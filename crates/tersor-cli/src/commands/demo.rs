@@ -66,7 +66,11 @@ fn round_trip(
     let bytes = std::fs::read(&path)?;
     let reader = FileReader::new(&bytes, Limits::default())?;
     let decoded = path.with_extension("safetensors");
-    let destination = Destination::Path { path: &decoded, format: OutputFormat::Safetensors, overwrite: false };
+    let destination = Destination::Path {
+        path: &decoded,
+        format: OutputFormat::Safetensors,
+        overwrite: false,
+    };
     tersor::decompress(&reader, &destination, &Silent)?;
     tersor::verify::verify(&reader, &Silent)?;
     let comparison = tersor::verify::compare(&reader, original, &Silent)?;
@@ -86,7 +90,10 @@ fn round_trip(
 pub(crate) fn run(args: &DemoArgs, common: &Common) -> anyhow::Result<Status> {
     let start = Instant::now();
     let folder = tempfile::tempdir().context("cannot make a temporary folder")?;
-    let (weights, sensitivities) = (folder.path().join("net.safetensors"), folder.path().join("h.safetensors"));
+    let (weights, sensitivities) = (
+        folder.path().join("net.safetensors"),
+        folder.path().join("h.safetensors"),
+    );
     synthetic::write(&synthetic::checkpoint(args.seed)?, &weights)?;
     synthetic::write(&synthetic::sensitivities(args.seed)?, &sensitivities)?;
     let checkpoint = Checkpoint::open(&weights)?;
@@ -138,13 +145,13 @@ fn describe(outcome: &Outcome) -> String {
             output::thousands(row.file_bytes),
             format!("{:.2}x", row.ratio),
             format!("{:.3}", row.bpw),
-            format!("{:.3e}", row.predicted_loss),
+            output::three_digits(row.predicted_loss),
             output::decibels(row.noise),
         ]);
     }
     format!(
-        "A made-up checkpoint: {} tensors, {} parameters, {} bytes, with made-up sensitivities.\n\n{table}{NEXT}",
-        outcome.n_tensors,
+        "A made-up checkpoint: {}, {} parameters, {} bytes, with made-up sensitivities.\n\n{table}{NEXT}",
+        output::count(outcome.n_tensors, "tensor"),
         output::thousands(outcome.n_parameters),
         output::thousands(outcome.input_bytes),
     )

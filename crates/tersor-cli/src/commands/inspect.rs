@@ -1,7 +1,7 @@
 //! `tersor inspect`: what a file holds.
 
 use crate::Status;
-use crate::args::InspectArgs;
+use crate::args::{Common, InspectArgs};
 use crate::files;
 use crate::output::{self, Align, Table};
 use serde::Serialize;
@@ -12,14 +12,14 @@ use tersor::codec::{Limits, MAGIC};
 use tersor::inspect::{InspectReport, inspect};
 
 /// Describes a `.tersor` file or a checkpoint.
-pub(crate) fn run(args: &InspectArgs) -> anyhow::Result<Status> {
+pub(crate) fn run(args: &InspectArgs, common: &Common) -> anyhow::Result<Status> {
     let is_stream = files::is_stream(&args.input);
     if !is_stream && !files::is_tersor(&args.input) {
-        return checkpoint(args, &Checkpoint::open(&args.input)?);
+        return checkpoint(args, common, &Checkpoint::open(&args.input)?);
     }
     let bytes = files::read(&args.input)?;
     if is_stream && !bytes.starts_with(&MAGIC) {
-        return checkpoint(args, &Checkpoint::from_bytes(bytes, "standard input")?);
+        return checkpoint(args, common, &Checkpoint::from_bytes(bytes, "standard input")?);
     }
     // Nothing is decoded, so only the directory has to be within limits.
     let limits = Limits::default().with_max_decoded_bytes(u64::MAX);
@@ -34,24 +34,60 @@ pub(crate) fn run(args: &InspectArgs) -> anyhow::Result<Status> {
 }
 
 fn share(part: u64, whole: u64) -> String {
-    format!("{} bytes ({:.1} %)", output::thousands(part), 100.0 * part as f64 / whole.max(1) as f64)
+    format!(
+        "{} bytes ({:.1} %)",
+        output::thousands(part),
+        100.0 * part as f64 / whole.max(1) as f64
+    )
 }
 
 fn describe(args: &InspectArgs, report: &InspectReport) -> Result<String, std::fmt::Error> {
     let mut text = String::new();
     let bytes = output::thousands;
-    writeln!(text, "{}: tersor file, version {}", files::label(&args.input), report.version)?;
-    writeln!(text, "size        {} bytes, {} decoded", bytes(report.file_bytes), bytes(report.decoded_bytes))?;
+    writeln!(
+        text,
+        "{}: tersor file, version {}",
+        files::label(&args.input),
+        report.version
+    )?;
+    writeln!(
+        text,
+        "size        {} bytes, {} decoded",
+        bytes(report.file_bytes),
+        bytes(report.decoded_bytes)
+    )?;
     writeln!(
         text,
         "ratio       {:.2}x, {:.2} bpw, paper's ratio {:.2}x",
         report.ratio, report.bpw, report.ratio_paper
     )?;
-    writeln!(text, "tensors     {}, {} parameters", report.n_tensors, bytes(report.n_parameters))?;
-    writeln!(text, "coders      {}, {} groups", report.coders.join(", "), report.n_groups)?;
-    writeln!(text, "directory   {}", share(report.header_bytes, report.file_bytes))?;
-    writeln!(text, "symbols     {}", share(report.symbol_bytes, report.file_bytes))?;
-    writeln!(text, "side info   {}, directory included", share(report.side_bytes, report.file_bytes))?;
+    writeln!(
+        text,
+        "tensors     {}, {} parameters",
+        report.n_tensors,
+        bytes(report.n_parameters)
+    )?;
+    writeln!(
+        text,
+        "coders      {}, {} groups",
+        report.coders.join(", "),
+        report.n_groups
+    )?;
+    writeln!(
+        text,
+        "directory   {}",
+        share(report.header_bytes, report.file_bytes)
+    )?;
+    writeln!(
+        text,
+        "symbols     {}",
+        share(report.symbol_bytes, report.file_bytes)
+    )?;
+    writeln!(
+        text,
+        "side info   {}, directory included",
+        share(report.side_bytes, report.file_bytes)
+    )?;
     writeln!(text, "digest      {}", report.digest)?;
     files_line(&mut text, args, report)?;
     writeln!(text)?;
@@ -95,14 +131,23 @@ fn files_line(text: &mut String, args: &InspectArgs, report: &InspectReport) -> 
             writeln!(text, "weights     {}", output::printable(name))?;
         }
         for blob in &report.blobs {
-            writeln!(text, "file        {}, {} bytes", output::printable(&blob.path), output::thousands(blob.bytes))?;
+            writeln!(
+                text,
+                "file        {}, {} bytes",
+                output::printable(&blob.path),
+                output::thousands(blob.bytes)
+            )?;
         }
         return Ok(());
     }
     match (shards.count(), report.blobs.len()) {
         (0, 0) => Ok(()),
         (n_shards, n_blobs) => {
-            writeln!(text, "files       {} of weights, {n_blobs} beside them", n_shards.max(1))
+            writeln!(
+                text,
+                "files       {} of weights, {n_blobs} beside them",
+                n_shards.max(1)
+            )
         }
     }
 }
@@ -130,23 +175,34 @@ struct CheckpointReport<'a> {
     notes: &'a [String],
 }
 
-fn checkpoint(args: &InspectArgs, checkpoint: &Checkpoint) -> anyhow::Result<Status> {
+fn checkpoint(args: &InspectArgs, common: &Common, checkpoint: &Checkpoint) -> anyhow::Result<Status> {
     let infos = checkpoint.tensors();
-    let size = InputSize::of(infos.iter().enumerate().map(|(i, info)| (info, checkpoint.alias_of(i).is_some())));
-    let tensor = |(i, info): (usize, &'_ tersor::codec::TensorInfo)| {
-        let alias = checkpoint.alias_of(i).and_then(|target| infos.get(target));
-        (info.size_bytes().unwrap_or(0), alias.map(|target| target.name.as_str()))
-    };
-    let tensors = infos.iter().enumerate().map(|(i, info)| {
-        let (bytes, alias_of) = tensor((i, info));
-        CheckpointTensor { name: &info.name, dtype: info.dtype.name(), shape: &info.shape, bytes, alias_of }
+    let size = InputSize::of(
+        infos
+            .iter()
+            .enumerate()
+            .map(|(i, info)| (info, checkpoint.alias_of(i).is_some())),
+    );
+    let tensors = infos.iter().enumerate().map(|(i, info)| CheckpointTensor {
+        name: &info.name,
+        dtype: info.dtype.name(),
+        shape: &info.shape,
+        bytes: info.size_bytes().unwrap_or(0),
+        alias_of: checkpoint
+            .alias_of(i)
+            .and_then(|target| infos.get(target))
+            .map(|target| target.name.as_str()),
     });
     let report = CheckpointReport {
         bytes: size.bytes,
         n_tensors: infos.len(),
         n_parameters: size.n_parameters,
         tensors: tensors.collect(),
-        shards: checkpoint.shards().iter().map(|shard| shard.file_name.as_str()).collect(),
+        shards: checkpoint
+            .shards()
+            .iter()
+            .map(|shard| shard.file_name.as_str())
+            .collect(),
         blobs: checkpoint.blobs().iter().map(|blob| blob.path.as_str()).collect(),
         notes: checkpoint.notes(),
     };
@@ -171,9 +227,9 @@ fn checkpoint(args: &InspectArgs, checkpoint: &Checkpoint) -> anyhow::Result<Sta
         ]);
     }
     let mut text = format!(
-        "{}: checkpoint, {} tensors, {} parameters, {} bytes\n",
+        "{}: checkpoint, {}, {} parameters, {} bytes\n",
         files::label(&args.input),
-        report.n_tensors,
+        output::count(report.n_tensors, "tensor"),
         output::thousands(report.n_parameters),
         output::thousands(report.bytes)
     );
@@ -186,6 +242,8 @@ fn checkpoint(args: &InspectArgs, checkpoint: &Checkpoint) -> anyhow::Result<Sta
         }
     }
     output::out(&format!("{text}\n{table}"))?;
-    output::warn(report.notes);
+    if !common.quiet {
+        output::warn(report.notes);
+    }
     Ok(Status::Done)
 }

@@ -34,7 +34,11 @@ fn sweep_options(args: &SweepArgs) -> anyhow::Result<SweepOptions> {
 /// Compresses with every combination and prints what each costs.
 pub(crate) fn run(args: &SweepArgs, common: &Common) -> anyhow::Result<Status> {
     let options = sweep_options(args)?;
-    let picture = args.svg.as_ref().map(|path| Output::prepare(path, &args.input, args.force)).transpose()?;
+    let picture = args
+        .svg
+        .as_ref()
+        .map(|path| Output::prepare(path, &args.input, args.force, false))
+        .transpose()?;
     let checkpoint = files::open_checkpoint(&args.input)?;
     let mut base = CompressOptions::default();
     args.sensitivity.apply(&mut base);

@@ -72,7 +72,11 @@ pub(crate) fn run(args: &VerifyArgs, common: &Common) -> anyhow::Result<Status> 
     } else if !common.quiet {
         output::out(&describe(&verdict)?)?;
     }
-    Ok(if verdict.ok { Status::Done } else { Status::Negative })
+    Ok(if verdict.ok {
+        Status::Done
+    } else {
+        Status::Negative
+    })
 }
 
 fn describe(verdict: &Verdict) -> Result<String, std::fmt::Error> {
@@ -88,10 +92,14 @@ fn describe(verdict: &Verdict) -> Result<String, std::fmt::Error> {
         for tensor in &report.tensors {
             table.row([
                 output::printable(&tensor.name),
-                format!("{:.3e}", tensor.max_abs),
-                format!("{:.3e}", tensor.rms),
+                output::three_digits(tensor.max_abs),
+                output::three_digits(tensor.rms),
                 output::decibels(tensor.noise),
-                if tensor.identical { "identical".into() } else { String::new() },
+                if tensor.identical {
+                    "identical".into()
+                } else {
+                    String::new()
+                },
             ]);
         }
         writeln!(text, "{table}")?;
@@ -119,9 +127,9 @@ fn describe(verdict: &Verdict) -> Result<String, std::fmt::Error> {
         let n_identical = report.tensors.iter().filter(|tensor| tensor.identical).count();
         writeln!(
             text,
-            "{file}: {n_identical} of {} tensors identical, squared error {:.3e}, noise {}",
+            "{file}: {n_identical} of {} tensors identical, squared error {}, noise {}",
             report.tensors.len(),
-            report.squared_error,
+            output::three_digits(report.squared_error),
             output::decibels(report.noise)
         )?;
     }

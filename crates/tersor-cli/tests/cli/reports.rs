@@ -1,0 +1,232 @@
+//! Reports for people and programs.
+
+use super::{Fixture, H, NET};
+use tersor::checkpoint::Checkpoint;
+use tersor::codec::{Dtype, TensorInfo};
+use tersor::synthetic;
+
+#[test]
+fn the_report_of_a_compression_is_one_json_object() {
+    let fixture = Fixture::new();
+    let report = fixture.json(&["compress", NET, "--bpw", "3", "--sensitivity", H, "--json"]);
+    assert_eq!(report["input"], NET);
+    assert_eq!(report["output"], "net.tersor");
+    assert_eq!(report["method"], "grid");
+    assert_eq!(report["coder"], "ans");
+    assert_eq!(report["has_sensitivities"], true);
+    assert_eq!(report["input_bytes"], 1_070_360);
+    assert_eq!(report["file_bytes"], fixture.len("net.tersor"));
+    for field in [
+        "ratio",
+        "ratio_paper",
+        "bpw",
+        "slope",
+        "predicted_loss",
+        "squared_error",
+        "noise",
+    ] {
+        assert!(report[field].as_f64().unwrap() > 0.0, "{field}: {report}");
+    }
+    assert_eq!(report["tensors"].as_array().unwrap().len(), 24);
+    assert!(report["warnings"].is_array());
+}
+
+#[test]
+fn a_verbose_compression_shows_each_tensor_on_standard_error() {
+    let fixture = Fixture::new();
+    let outcome = fixture.succeed(&["compress", NET, "-v"]);
+    assert_eq!(outcome.stdout, "");
+    assert_eq!(
+        outcome.stderr.lines().filter(|line| line.contains("F32")).count(),
+        23,
+        "{}",
+        outcome.stderr
+    );
+    assert!(
+        outcome.stderr.contains("noise -"),
+        "without sensitivities, noise is told: {}",
+        outcome.stderr
+    );
+}
+
+#[test]
+fn a_quiet_command_says_nothing() {
+    let fixture = Fixture::new();
+    for args in [
+        &["compress", NET, "-q"][..],
+        &["decompress", "net.tersor", "-qo", "back.safetensors"],
+    ] {
+        let outcome = fixture.succeed(args);
+        assert_eq!(
+            (outcome.stdout.as_str(), outcome.stderr.as_str()),
+            ("", ""),
+            "{args:?}"
+        );
+    }
+}
+
+#[test]
+fn tensors_missing_from_the_sensitivities_are_warned_of() {
+    let fixture = Fixture::new();
+    let net = synthetic::checkpoint(1).unwrap();
+    let mut tensors: Vec<(TensorInfo, Vec<u8>)> = Vec::new();
+    for (index, info) in net.tensors().iter().enumerate() {
+        tensors.push((info.clone(), net.bytes(index).unwrap().into_owned()));
+    }
+    let extra = TensorInfo {
+        name: "extra.weight".into(),
+        dtype: Dtype::F32,
+        shape: vec![8, 8],
+        shard: 0,
+    };
+    tensors.push((
+        extra,
+        (0..64u8).flat_map(|i| f32::from(i).to_le_bytes()).collect(),
+    ));
+    let larger = Checkpoint::from_tensors(tensors, Vec::new(), Vec::new()).unwrap();
+    synthetic::write(&larger, &fixture.path("larger.safetensors")).unwrap();
+    let outcome = fixture.succeed(&["compress", "larger.safetensors", "--sensitivity", H]);
+    let start = "warning: tensor \"extra.weight\" is not in the sensitivity file";
+    let warnings: Vec<&str> = outcome.stderr.lines().skip(1).collect();
+    assert!(
+        warnings.len() == 1 && warnings[0].starts_with(start),
+        "{}",
+        outcome.stderr
+    );
+}
+
+#[test]
+fn inspecting_a_compressed_file_tells_where_its_bytes_are() {
+    let fixture = Fixture::new();
+    fixture.succeed(&["compress", NET, "--bpw", "3"]);
+    let report = fixture.json(&["inspect", "net.tersor", "--json"]);
+    let number = |field: &str| report[field].as_u64().unwrap();
+    assert_eq!(number("file_bytes"), fixture.len("net.tersor"));
+    assert_eq!(
+        number("symbol_bytes") + number("side_bytes"),
+        number("file_bytes")
+    );
+    assert_eq!(number("n_tensors"), 24);
+    let outcome = fixture.succeed(&["inspect", "net.tersor"]);
+    assert!(
+        outcome.stdout.starts_with("net.tersor: tersor file, version "),
+        "{}",
+        outcome.stdout
+    );
+    for part in [
+        "ratio  ",
+        "coders ",
+        "directory ",
+        "symbols ",
+        "side info ",
+        "layer0.conv.weight",
+    ] {
+        assert!(outcome.stdout.contains(part), "{part}: {}", outcome.stdout);
+    }
+    assert!(!outcome.stdout.contains("codebook"));
+    assert!(
+        fixture
+            .succeed(&["inspect", "-v", "net.tersor"])
+            .stdout
+            .contains("codebook")
+    );
+    let piped = fixture.run_with_input(&["inspect", "-"], &fixture.bytes("net.tersor"));
+    assert!(
+        piped.stdout.starts_with("standard input: tersor file"),
+        "{piped:?}"
+    );
+}
+
+#[test]
+fn inspecting_a_checkpoint_lists_its_tensors() {
+    let fixture = Fixture::new();
+    let outcome = fixture.succeed(&["inspect", NET]);
+    let start = format!("{NET}: checkpoint, 24 tensors, 266,884 parameters, 1,070,360 bytes\n");
+    assert!(outcome.stdout.starts_with(&start), "{}", outcome.stdout);
+    let report = fixture.json(&["inspect", NET, "--json"]);
+    assert_eq!(report["tensors"][0]["shape"].as_array().unwrap().len(), 4);
+    fixture.fail(&["inspect", "absent"], "absent");
+}
+
+#[test]
+fn a_comparison_has_numbers_for_each_tensor() {
+    let fixture = Fixture::new();
+    fixture.succeed(&["compress", NET, "--bpw", "3"]);
+    let verdict = fixture.json(&["verify", "net.tersor", "--against", NET, "--json"]);
+    assert_eq!(verdict["ok"], true);
+    let tensors = verdict["comparison"]["tensors"].as_array().unwrap();
+    assert_eq!(tensors.len(), 24);
+    for tensor in tensors {
+        let is_exact = tensor["name"] == "num_batches_tracked";
+        assert_eq!(tensor["identical"], is_exact, "{tensor}");
+        assert_eq!(tensor["max_abs"].as_f64().unwrap() == 0.0, is_exact, "{tensor}");
+    }
+    assert!(verdict["comparison"]["noise"].as_f64().unwrap() > 0.0);
+}
+
+#[test]
+fn a_sweep_prints_a_table_csv_or_json_and_draws() {
+    let fixture = Fixture::new();
+    let args = [
+        "sweep",
+        NET,
+        "--methods",
+        "grid,uniform",
+        "--scopes",
+        "tensor",
+        "--bpw",
+        "2,3",
+    ];
+    let with = |more: &[&'static str]| [&args[..], more].concat();
+    let table = fixture.succeed(&with(&["--svg", "curves.svg"])).stdout;
+    assert!(table.contains("grid") && table.contains("uniform"), "{table}");
+    assert!(
+        String::from_utf8(fixture.bytes("curves.svg"))
+            .unwrap()
+            .contains("</svg>")
+    );
+    let csv = fixture.succeed(&with(&["--csv"])).stdout;
+    assert_eq!(csv.lines().count(), 5, "{csv}");
+    let points = fixture.json(&with(&["--json", "--coders", "huffman,ans"]));
+    assert_eq!(points.as_array().unwrap().len(), 8);
+    assert_eq!(points[0]["coder"], "huffman");
+    fixture.fail(&with(&["--coders", "auto"]), "name them instead of auto");
+}
+
+#[test]
+fn the_demonstration_ends_with_what_to_do_next() {
+    let fixture = Fixture::empty();
+    let outcome = fixture.succeed(&["demo", "--seed", "3"]);
+    for word in [
+        "grid",
+        "uniform",
+        "ecsq",
+        "hessian-kmeans",
+        "kmeans",
+        "2 bpw",
+        "3 bpw",
+        "4 bpw",
+    ] {
+        assert!(outcome.stdout.contains(word), "{word}: {}", outcome.stdout);
+    }
+    assert!(
+        outcome.stdout.contains("tersor compress net.safetensors --bpw 3"),
+        "{}",
+        outcome.stdout
+    );
+    assert_eq!(fixture.names(), [""; 0], "it cleans up behind itself");
+}
+
+#[test]
+fn the_demonstration_has_a_row_per_method_and_size() {
+    let fixture = Fixture::empty();
+    let outcome = fixture.json(&["demo", "--json"]);
+    let rows = outcome["rows"].as_array().unwrap();
+    assert_eq!(rows.len(), 15);
+    for row in rows {
+        assert!(
+            row["bpw"].as_f64().unwrap() <= row["target_bpw"].as_f64().unwrap(),
+            "{row}"
+        );
+    }
+}
