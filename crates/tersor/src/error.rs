@@ -14,7 +14,7 @@ pub enum Error {
     #[error(transparent)]
     Codec(#[from] tersor_codec::Error),
     /// A tensor could not be quantized as asked.
-    #[error("tensor {tensor:?}: {source}")]
+    #[error("tensor {tensor:?}")]
     Quantize {
         /// The tensor, or the first of those quantized together.
         tensor: String,
@@ -34,7 +34,7 @@ pub enum Error {
     #[error("evaluation: {0}")]
     Evaluate(String),
     /// A file could not be read or written.
-    #[error("{}: {source}", path.display())]
+    #[error("{}", path.display())]
     Io {
         /// The file.
         path: PathBuf,

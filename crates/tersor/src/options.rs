@@ -98,7 +98,8 @@ impl std::fmt::Display for Scope {
 #[derive(Clone, Debug, Default, PartialEq)]
 #[non_exhaustive]
 pub enum Target {
-    /// Near-lossless: noise of 1/10,000 of the weights' energy (40 dB below it).
+    /// Near-lossless: the squared error of the tensors of two or more dimensions is about 1/10,000 of their energy (40 dB
+    /// below it), all taken together.
     #[default]
     NearLossless,
     /// Predicted loss per bit.

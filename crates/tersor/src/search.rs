@@ -222,7 +222,11 @@ fn slopes(search: &mut Search<'_, '_>) -> Result<()> {
             // look at a real file there.
             (Some((a, _)), Some((b, _))) => {
                 exact = true;
-                x = if falling { a.max(b) + NARROW } else { a.min(b) - NARROW };
+                x = if falling {
+                    a.max(b) + NARROW
+                } else {
+                    a.min(b) - NARROW
+                };
                 if search.best.is_some() {
                     return Ok(());
                 }

@@ -21,6 +21,7 @@ mod writer;
 
 pub use error::CheckpointError;
 pub use limits::ReadLimits;
+pub(crate) use staging::StagedFile;
 pub use writer::{CheckpointWriter, OutputFormat};
 
 use source::{Storage, View};

@@ -44,14 +44,14 @@ fn exists(dest: &Path, why: &str) -> CheckpointError {
 }
 
 /// A file under a temporary name beside its destination; removed if dropped.
-pub(super) struct StagedFile {
+pub(crate) struct StagedFile {
     temp: NamedTempFile,
     dest: PathBuf,
     overwrite: bool,
 }
 
 impl StagedFile {
-    pub(super) fn create(dest: &Path, overwrite: bool) -> Result<Self, CheckpointError> {
+    pub(crate) fn create(dest: &Path, overwrite: bool) -> Result<Self, CheckpointError> {
         match fs::symlink_metadata(dest) {
             Ok(meta) if meta.is_dir() => return Err(exists(dest, "is a folder; name a file")),
             Ok(_) if !fs::metadata(dest).map_or(true, |meta| meta.is_file()) => {
@@ -77,7 +77,7 @@ impl StagedFile {
     }
 
     /// A second handle to write through.
-    pub(super) fn writer(&self) -> Result<File, CheckpointError> {
+    pub(crate) fn writer(&self) -> Result<File, CheckpointError> {
         self.temp
             .as_file()
             .try_clone()
@@ -85,7 +85,7 @@ impl StagedFile {
     }
 
     /// Moves the file to its destination.
-    pub(super) fn commit(self) -> Result<(), CheckpointError> {
+    pub(crate) fn commit(self) -> Result<(), CheckpointError> {
         let dest = self.dest;
         let moved = if self.overwrite {
             self.temp.persist(&dest)
