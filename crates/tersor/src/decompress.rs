@@ -9,7 +9,7 @@ use std::path::Path;
 use tersor_codec::{Blob, Directory, FileReader, Storage, TensorInfo};
 
 /// Bytes that are decoded ahead of the writer: what bounds memory.
-const AHEAD_BYTES: u64 = 256 << 20;
+const AHEAD_BYTES: u64 = 64 << 20;
 
 /// Where a checkpoint goes.
 #[derive(Debug)]
@@ -26,14 +26,32 @@ pub enum Destination<'a> {
     },
 }
 
-/// Decodes all groups and returns their digests, in order.
-pub(crate) fn digests(reader: &FileReader<'_>) -> Result<Vec<u64>> {
-    let mut digests = Vec::with_capacity(reader.directory().groups.len());
-    for_each_group(reader, |_, _, digest| {
-        digests.push(digest);
-        Ok(())
-    })?;
-    Ok(digests)
+/// Bytes that all groups decode to.
+pub(crate) fn total_bytes(directory: &Directory) -> u64 {
+    directory.groups.iter().map(|g| directory.decoded_bytes(g)).sum()
+}
+
+/// Decodes one group, and its digest.
+fn decode(reader: &FileReader<'_>, index: usize) -> Result<(Vec<u8>, u64)> {
+    let directory = reader.directory();
+    let size = directory
+        .groups
+        .get(index)
+        .map_or(0, |g| directory.decoded_bytes(g));
+    let mut out = vec![0; size as usize];
+    let digest = reader.decode_group(index, &mut out)?;
+    Ok((out, digest))
+}
+
+/// Decodes all groups and returns their digests, in order; no more than a group per thread is in memory.
+pub(crate) fn digests(reader: &FileReader<'_>, progress: &dyn Progress) -> Result<Vec<u64>> {
+    let groups = 0..reader.directory().groups.len();
+    let digest = |index| {
+        let (bytes, digest) = decode(reader, index)?;
+        progress.advance(bytes.len() as u64);
+        Ok(digest)
+    };
+    groups.into_par_iter().map(digest).collect()
 }
 
 /// Decodes groups side by side and hands them on in order: index, bytes, digest.
@@ -54,15 +72,7 @@ fn for_each_group(
         }
         let decoded: Result<Vec<(Vec<u8>, u64)>> = (start..end)
             .into_par_iter()
-            .map(|index| {
-                let size = directory
-                    .groups
-                    .get(index)
-                    .map_or(0, |g| directory.decoded_bytes(g));
-                let mut out = vec![0; size as usize];
-                let digest = reader.decode_group(index, &mut out)?;
-                Ok((out, digest))
-            })
+            .map(|index| decode(reader, index))
             .collect();
         for (index, (bytes, digest)) in (start..end).zip(decoded?) {
             each(index, bytes, digest)?;
@@ -149,8 +159,7 @@ fn infos(directory: &Directory) -> Vec<TensorInfo> {
 /// Writes all tensors in order, those of aliases decoded once more where they stand.
 fn write(reader: &FileReader<'_>, writer: &mut CheckpointWriter<'_>, progress: &dyn Progress) -> Result<()> {
     let directory = reader.directory();
-    let total: u64 = directory.groups.iter().map(|g| directory.decoded_bytes(g)).sum();
-    progress.start("decompress", total);
+    progress.start("decompress", total_bytes(directory));
     // Index of the next tensor to be written.
     let mut next = 0;
     let mut aliases = |writer: &mut CheckpointWriter<'_>, until: usize| -> Result<()> {

@@ -1,9 +1,12 @@
 //! From a design to the bytes of a file, group by group: no more than the groups at hand are in memory.
 
-use crate::design::{Coding, Design, Designer, assign};
+use crate::decompress::digests;
+use crate::design::{Coding, Design, Designer, Loaded, assign};
 use crate::plan::Treatment;
+use crate::progress::Silent;
 use crate::{Error, Result};
 use rayon::prelude::*;
+use std::borrow::Cow;
 use tersor_codec::{
     BlobEntry, Codebook, Coder, Dequantizer, Directory, EncodedGroup, Entry, FileReader, Limits, Segment,
     Storage, assemble, estimate_bits, plan_groups,
@@ -64,6 +67,9 @@ fn directory(designer: &Designer<'_>, design: &Design) -> Directory {
 /// An encoded group with the reports of its tensors.
 type Coded = (EncodedGroup, Vec<(usize, Report)>);
 
+/// A group that is planned.
+type Group = (Kind, Vec<Segment>);
+
 /// What a group holds, beside quantized tensors: raw tensors and blobs are kept apart from them.
 #[derive(Clone, Copy, PartialEq)]
 enum Kind {
@@ -96,33 +102,19 @@ fn encode_with(designer: &Designer<'_>, design: &Design, coder: Coder) -> Result
         None => Kind::Blob,
     };
     let items: Vec<_> = directory.items().map(|(item, n)| (item, n, kind(item))).collect();
-    let groups: Result<Vec<Coded>> = plan_groups(items, designer.options.group_elements)
+    let groups = plan_groups(items, designer.options.group_elements);
+    // Chunks of one tensor share what is loaded of it.
+    let item = |segment: Option<&Segment>| segment.map(|s| s.item);
+    let jobs: Vec<&[Group]> = groups
+        .chunk_by(|a, b| item(a.1.last()) == item(b.1.first()))
+        .collect();
+    let coded: Result<Vec<Vec<Coded>>> = jobs
         .into_par_iter()
-        .map(|(kind, segments)| match kind {
-            Kind::Quantized => quantized_group(designer, design, segments, coder),
-            Kind::Raw => Ok((raw_group(designer, &segments, coder)?, Vec::new())),
-            Kind::Blob => {
-                let blob = |s: &Segment| {
-                    let bytes = designer
-                        .checkpoint
-                        .blobs()
-                        .get(s.item - n_tensors)
-                        .map_or(&[][..], |b| &b.bytes);
-                    (
-                        bytes
-                            .get(s.start as usize..(s.start + s.len) as usize)
-                            .unwrap_or_default(),
-                        1,
-                    )
-                };
-                let parts: Vec<_> = segments.iter().map(blob).collect();
-                Ok((EncodedGroup::raw(segments, &parts, coder)?, Vec::new()))
-            }
-        })
+        .map(|job| encode_job(designer, design, job, coder))
         .collect();
     let mut reports = vec![Report::default(); n_tensors];
-    let mut encoded = Vec::new();
-    for (group, parts) in groups? {
+    let mut encoded = Vec::with_capacity(groups.len());
+    for (group, parts) in coded?.into_iter().flatten() {
         for (index, part) in parts {
             if let Some(report) = reports.get_mut(index) {
                 report.merge(&part);
@@ -137,25 +129,51 @@ fn encode_with(designer: &Designer<'_>, design: &Design, coder: Coder) -> Result
     })
 }
 
+/// Encodes one group of whole items, or all chunks of one.
+fn encode_job(designer: &Designer<'_>, design: &Design, job: &[Group], coder: Coder) -> Result<Vec<Coded>> {
+    let Some((kind, segments)) = job.first() else {
+        return Ok(Vec::new());
+    };
+    let items = segments.iter().map(|s| s.item);
+    match kind {
+        Kind::Quantized => {
+            let loaded: Vec<Loaded<'_>> = items.map(|item| designer.load(item)).collect::<Result<_>>()?;
+            job.par_iter()
+                .map(|group| quantized_group(designer, design, &loaded, &group.1, coder))
+                .collect()
+        }
+        Kind::Raw | Kind::Blob => {
+            let loaded: Vec<_> = items
+                .map(|item| raw_bytes(designer, item))
+                .collect::<Result<_>>()?;
+            job.par_iter()
+                .map(|group| Ok((raw_group(&loaded, &group.1, coder)?, Vec::new())))
+                .collect()
+        }
+    }
+}
+
+fn range(segment: &Segment, item_bytes: usize) -> std::ops::Range<usize> {
+    segment.start as usize * item_bytes..(segment.start + segment.len) as usize * item_bytes
+}
+
 fn quantized_group(
     designer: &Designer<'_>,
     design: &Design,
-    segments: Vec<Segment>,
+    loaded: &[Loaded<'_>],
+    segments: &[Segment],
     coder: Coder,
 ) -> Result<Coded> {
     let mut reports = Vec::with_capacity(segments.len());
     let mut parts: Vec<(Vec<u16>, &Codebook, Dequantizer<'_>)> = Vec::with_capacity(segments.len());
-    for segment in &segments {
+    for (segment, loaded) in segments.iter().zip(loaded) {
         let (Some(info), Some(Some(coding))) = (
             designer.tensors().get(segment.item),
             design.codings.get(segment.item),
         ) else {
             return Err(Error::SelfCheck);
         };
-        let loaded = designer.load(segment.item)?;
-        let source = loaded
-            .source()
-            .slice(segment.start as usize..(segment.start + segment.len) as usize);
+        let source = loaded.source().slice(range(segment, 1));
         let mut symbols = vec![0; source.len()];
         let report = assign(&coding.assigner, &source, &mut symbols).map_err(Error::quantize(&info.name))?;
         reports.push((segment.item, report));
@@ -170,22 +188,22 @@ fn quantized_group(
         .iter()
         .map(|(symbols, codebook, d)| (symbols.as_slice(), *codebook, d))
         .collect();
-    Ok((EncodedGroup::symbols(segments, &inputs, coder)?, reports))
+    Ok((EncodedGroup::symbols(segments.to_vec(), &inputs, coder)?, reports))
 }
 
-fn raw_group(designer: &Designer<'_>, segments: &[Segment], coder: Coder) -> Result<EncodedGroup> {
-    let mut loaded = Vec::with_capacity(segments.len());
-    for segment in segments {
-        let size = designer
-            .tensors()
-            .get(segment.item)
-            .map_or(1, |t| t.dtype.size_bytes());
-        loaded.push((designer.checkpoint.bytes(segment.item)?, size));
+/// Bytes of a tensor or blob, and of one of its elements.
+fn raw_bytes<'a>(designer: &Designer<'a>, item: usize) -> Result<(Cow<'a, [u8]>, usize)> {
+    if let Some(info) = designer.tensors().get(item) {
+        return Ok((designer.checkpoint.bytes(item)?, info.dtype.size_bytes()));
     }
+    let blob = designer.checkpoint.blobs().get(item - designer.tensors().len());
+    Ok((Cow::Borrowed(blob.map_or(&[], |b| &b.bytes)), 1))
+}
+
+fn raw_group(loaded: &[(Cow<'_, [u8]>, usize)], segments: &[Segment], coder: Coder) -> Result<EncodedGroup> {
     let mut parts: Vec<(&[u8], usize)> = Vec::with_capacity(segments.len());
-    for (segment, (bytes, size)) in segments.iter().zip(&loaded) {
-        let range = segment.start as usize * size..(segment.start + segment.len) as usize * size;
-        parts.push((bytes.get(range).unwrap_or_default(), *size));
+    for (segment, (bytes, size)) in segments.iter().zip(loaded) {
+        parts.push((bytes.get(range(segment, *size)).unwrap_or_default(), *size));
     }
     Ok(EncodedGroup::raw(segments.to_vec(), &parts, coder)?)
 }
@@ -216,7 +234,6 @@ pub(crate) fn estimate_bytes(design: &Design, coder: Option<Coder>) -> f64 {
 /// [`Error::SelfCheck`] if it does not decode to what was encoded.
 pub(crate) fn self_check(file: &[u8]) -> Result<()> {
     let reader = FileReader::new(file, Limits::NONE).map_err(|_| Error::SelfCheck)?;
-    crate::decompress::digests(&reader)
-        .and_then(|digests| Ok(reader.check_digest(digests)?))
-        .map_err(|_| Error::SelfCheck)
+    let digests = digests(&reader, &Silent).map_err(|_| Error::SelfCheck)?;
+    reader.check_digest(digests).map_err(|_| Error::SelfCheck)
 }

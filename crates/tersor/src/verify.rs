@@ -49,8 +49,8 @@ pub struct CompareReport {
 /// # Errors
 /// The first thing that is wrong.
 pub fn verify(reader: &FileReader<'_>, progress: &dyn Progress) -> Result<()> {
-    progress.start("verify", 0);
-    let digests = decompress::digests(reader)?;
+    progress.start("verify", decompress::total_bytes(reader.directory()));
+    let digests = decompress::digests(reader, progress)?;
     reader.check_digest(digests)?;
     progress.finish();
     Ok(())
