@@ -38,6 +38,12 @@ pub(crate) fn label(path: &Path) -> String {
     }
 }
 
+/// The name of an input without its folder.
+pub(crate) fn title(path: &Path) -> String {
+    path.file_name()
+        .map_or_else(|| label(path), |name| name.to_string_lossy().into_owned())
+}
+
 fn append(path: &Path, ending: &str) -> PathBuf {
     let mut name = path.as_os_str().to_owned();
     name.push(ending);

@@ -46,7 +46,7 @@ pub(crate) fn run(args: &SweepArgs, common: &Common) -> anyhow::Result<Status> {
     let points = sweep::sweep(&checkpoint, &base, &options, &bar)?;
     drop(bar);
     if let Some(picture) = picture {
-        picture.write(sweep::svg(&points, &files::label(&args.input))?.as_bytes())?;
+        picture.write(sweep::svg(&points, &files::title(&args.input))?.as_bytes())?;
     }
     if args.json {
         output::json(&points)?;

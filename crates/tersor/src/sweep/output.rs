@@ -1,9 +1,13 @@
 //! A sweep as table, CSV and picture.
 
 use super::SweepPoint;
+use crate::options::{Method, Scope};
 use crate::{Error, Result};
+use plotters::coord::Shift;
+use plotters::drawing::DrawingAreaErrorKind;
 use plotters::prelude::*;
 use std::fmt::Write;
+use tersor_codec::Coder;
 
 /// Columns of text and CSV.
 const COLUMNS: [&str; 10] = [
@@ -97,6 +101,50 @@ pub fn svg(points: &[SweepPoint], title: &str) -> Result<String> {
     Ok(text)
 }
 
+/// Width of the picture, of the legend in it, and height, in pixels.
+const SIZE: (u32, u32, u32) = (1000, 230, 600);
+/// Height of a line of the legend.
+const LINE: i32 = 17;
+
+/// A curve's colour says the method, its width the scope, and the shape of its points the coder.
+#[derive(Clone, Copy)]
+struct Style {
+    color: RGBAColor,
+    width: u32,
+    marker: u8,
+}
+
+impl Style {
+    fn of(point: &SweepPoint) -> Self {
+        let method = Method::ALL
+            .iter()
+            .position(|m| m.name() == point.method)
+            .unwrap_or(0);
+        let marker = Coder::ENTROPY
+            .iter()
+            .position(|c| c.name() == point.coder)
+            .unwrap_or(0) as u8;
+        let width = if point.scope == Scope::Tensor.name() { 2 } else { 1 };
+        Self {
+            color: Palette99::pick(method).to_rgba(),
+            width,
+            marker,
+        }
+    }
+
+    /// Draws a cross, a triangle or a disc.
+    fn mark<DB: DrawingBackend>(self, area: &DrawingArea<DB, Shift>, at: (i32, i32)) -> Drawn<DB> {
+        match self.marker {
+            0 => area.draw(&Cross::new(at, 3, self.color.stroke_width(1))),
+            1 => area.draw(&TriangleMarker::new(at, 4, self.color.filled())),
+            _ => area.draw(&Circle::new(at, 3, self.color.filled())),
+        }
+    }
+}
+
+/// The outcome of drawing on a backend.
+type Drawn<DB> = std::result::Result<(), DrawingAreaErrorKind<<DB as DrawingBackend>::ErrorType>>;
+
 fn draw(
     points: &[SweepPoint],
     title: &str,
@@ -104,9 +152,11 @@ fn draw(
     y: (f64, f64),
     text: &mut String,
 ) -> std::result::Result<(), Box<dyn std::error::Error>> {
-    let area = SVGBackend::with_string(text, (900, 600)).into_drawing_area();
+    let (width, legend_width, height) = SIZE;
+    let area = SVGBackend::with_string(text, (width, height)).into_drawing_area();
     area.fill(&WHITE)?;
-    let mut chart = ChartBuilder::on(&area)
+    let (plot, legend) = area.split_horizontally(width - legend_width);
+    let mut chart = ChartBuilder::on(&plot)
         .caption(title, ("sans-serif", 20))
         .margin(12)
         .x_label_area_size(44)
@@ -126,21 +176,23 @@ fn draw(
             None => curves.push((name, vec![point])),
         }
     }
-    for (i, (name, mut curve)) in curves.into_iter().enumerate() {
+    let mut line = 50;
+    for (name, mut curve) in curves {
         curve.sort_by(|a, b| a.bpw.total_cmp(&b.bpw));
-        let color = Palette99::pick(i).to_rgba();
-        let line = curve.iter().map(|p| (p.bpw, p.predicted_loss));
-        chart
-            .draw_series(LineSeries::new(line.clone(), color.stroke_width(2)))?
-            .label(name)
-            .legend(move |(x, y)| PathElement::new([(x, y), (x + 18, y)], color.stroke_width(2)));
-        chart.draw_series(line.map(|at| Circle::new(at, 3, color.filled())))?;
+        let Some(style) = curve.first().map(|p| Style::of(p)) else {
+            continue;
+        };
+        let stroke = style.color.stroke_width(style.width);
+        let at = curve.iter().map(|p| (p.bpw, p.predicted_loss));
+        chart.draw_series(LineSeries::new(at.clone(), stroke))?;
+        for at in at {
+            style.mark(&area, chart.plotting_area().map_coordinate(&at))?;
+        }
+        legend.draw(&PathElement::new([(0, line), (24, line)], stroke))?;
+        style.mark(&legend, (12, line))?;
+        legend.draw(&Text::new(name, (32, line - 6), ("sans-serif", 13)))?;
+        line += LINE;
     }
-    chart
-        .configure_series_labels()
-        .background_style(WHITE.mix(0.8))
-        .border_style(BLACK)
-        .draw()?;
     area.present()?;
     Ok(())
 }
@@ -181,7 +233,11 @@ mod tests {
         );
         let picture = svg(&points, "test").unwrap();
         assert!(picture.contains("grid tensor ans") && picture.contains("kmeans tensor ans"));
-        assert_eq!(picture.matches("<circle").count(), 3);
+        assert_eq!(
+            picture.matches("<circle").count(),
+            3 + 2,
+            "three points, and two curves in the legend"
+        );
     }
 
     #[test]

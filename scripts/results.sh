@@ -1,0 +1,22 @@
+#!/usr/bin/env bash
+# Writes the tables and pictures of docs/results/quantizers/: every method, scope and coder at 2, 3 and 4 bits per weight on
+# real networks. TERSOR_DATA names the folder that holds weights/ with them.
+set -euo pipefail
+cd "$(dirname "${BASH_SOURCE[0]}")/.."
+: "${TERSOR_DATA:?names the folder that holds weights/}"
+cargo build --release --package tersor-cli
+tersor=${CARGO_TARGET_DIR:-target}/release/tersor
+out=docs/results/quantizers
+
+sweep() {
+    local name=$1 net=$2
+    shift 2
+    "$tersor" sweep "$TERSOR_DATA/weights/$net.safetensors" "$@" --coders fixed,huffman,ans --bpw 2,3,4 >"$out/$name.md"
+    "$tersor" sweep "$TERSOR_DATA/weights/$net.safetensors" "$@" --coders ans --bpw 1,1.5,2,2.5,3,3.5,4,5 \
+        --svg "$out/$name.svg" --force >/dev/null
+}
+
+sweep resnet32-fisher resnet32-cifar10 --sensitivity "$TERSOR_DATA/weights/resnet32-cifar10.fisher.safetensors"
+sweep resnet32 resnet32-cifar10
+sweep squeezenet1_1 squeezenet1_1-imagenet
+sweep stories260k stories260k
