@@ -4,7 +4,9 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use tersor_codec::{Error, FileReader, Limits, MAGIC, QuantizedCheckpoint, VERSION, encode_header, group_crc};
+use tersor_codec::{
+    Error, FileReader, Limits, MAGIC, QuantizedCheckpoint, VERSION, encode_header, group_crc,
+};
 
 fn limits() -> Limits {
     let mut limits = Limits::default().with_max_decoded_bytes(1 << 20);

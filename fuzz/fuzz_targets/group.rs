@@ -26,7 +26,13 @@ struct Input<'a> {
 
 /// Decodes into buffers filled with `dirt`; the symbols and bytes of all segments, or nothing if it fails.
 fn decode(input: &Input<'_>, coder: Coder, dirt: u8) -> Option<(Vec<Vec<u16>>, Vec<Vec<u8>>)> {
-    let n = |i: usize, s: &Segment| if i == 0 && input.long { 1 << 17 } else { usize::from(s.n % 600) };
+    let n = |i: usize, s: &Segment| {
+        if i == 0 && input.long {
+            1 << 17
+        } else {
+            usize::from(s.n % 600)
+        }
+    };
     let segments = input.segments.iter().take(4).enumerate();
     let mut symbols: Vec<Vec<u16>> = Vec::new();
     let mut bytes: Vec<Vec<u8>> = Vec::new();
@@ -39,15 +45,25 @@ fn decode(input: &Input<'_>, coder: Coder, dirt: u8) -> Option<(Vec<Vec<u16>>, V
     for (((_, s), symbols), bytes) in segments.zip(&mut symbols).zip(&mut bytes) {
         let n_levels = n_levels(s);
         outputs.push(if s.kind % 3 == 0 {
-            SegmentOutput::Raw { out: bytes, item_bytes: item_bytes(s) }
+            SegmentOutput::Raw {
+                out: bytes,
+                item_bytes: item_bytes(s),
+            }
         } else {
-            SegmentOutput::Symbols { out: symbols, n_levels, zero: zero(s) }
+            SegmentOutput::Symbols {
+                out: symbols,
+                n_levels,
+                zero: zero(s),
+            }
         });
     }
     decode_group(input.bytes, coder, &mut outputs).ok()?;
     drop(outputs);
     for (s, symbols) in input.segments.iter().zip(&symbols) {
-        assert!(symbols.iter().all(|&x| usize::from(x) < n_levels(s)), "a symbol outside its alphabet");
+        assert!(
+            symbols.iter().all(|&x| usize::from(x) < n_levels(s)),
+            "a symbol outside its alphabet"
+        );
     }
     Some((symbols, bytes))
 }
@@ -65,7 +81,9 @@ fn decode_values(input: &Input<'_>, coder: Coder, symbols: &[Vec<u16>]) {
     let dequantizers: Vec<Dequantizer<'_>> = codebooks
         .iter()
         .zip(symbols)
-        .map(|(c, symbols)| Dequantizer::new(c, None, Dtype::F32, &[symbols.len() as u64]).expect("a codebook"))
+        .map(|(c, symbols)| {
+            Dequantizer::new(c, None, Dtype::F32, &[symbols.len() as u64]).expect("a codebook")
+        })
         .collect();
     let mut out: Vec<Vec<u8>> = symbols.iter().map(|s| vec![0xa5; s.len() * 4]).collect();
     let mut outputs: Vec<SegmentOutput<'_>> = segments
@@ -83,7 +101,10 @@ fn decode_values(input: &Input<'_>, coder: Coder, symbols: &[Vec<u16>]) {
     decode_group(input.bytes, coder, &mut outputs).expect("symbols were decoded");
     for (out, symbols) in out.iter().zip(symbols) {
         let expected = symbols.iter().flat_map(|&s| (f32::from(s) + 1.0).to_le_bytes());
-        assert!(out.iter().copied().eq(expected), "values that are not those of the symbols");
+        assert!(
+            out.iter().copied().eq(expected),
+            "values that are not those of the symbols"
+        );
     }
 }
 
@@ -102,7 +123,10 @@ fn item_bytes(s: &Segment) -> usize {
 fuzz_target!(|input: Input<'_>| {
     for coder in [Coder::Fixed, Coder::Huffman, Coder::Ans, Coder::Deflate] {
         let found = decode(&input, coder, 0);
-        assert!(found == decode(&input, coder, 0xff), "what was in the buffers matters");
+        assert!(
+            found == decode(&input, coder, 0xff),
+            "what was in the buffers matters"
+        );
         if let Some((symbols, _)) = found
             && coder != Coder::Deflate
         {

@@ -6,7 +6,7 @@ use arbitrary::Arbitrary;
 use libfuzzer_sys::fuzz_target;
 use tersor_codec::{
     Blob, Codebook, Coder, Dtype, EncodeOptions, FileReader, Limits, QuantizedCheckpoint, QuantizedTensor,
-    SegmentInput, SegmentOutput, Scales, Shard, TensorData, TensorInfo, decode_group, encode_group,
+    Scales, SegmentInput, SegmentOutput, Shard, TensorData, TensorInfo, decode_group, encode_group,
     encoded_len_bytes,
 };
 
@@ -37,7 +37,10 @@ struct Input {
 fn symbols(tensor: &Tensor, n_levels: usize) -> Vec<u16> {
     let repeat = usize::from(tensor.repeat).max(1).pow(2);
     let symbols = tensor.symbols.iter().map(|&s| (usize::from(s) % n_levels) as u16);
-    symbols.flat_map(|s| std::iter::repeat_n(s, repeat)).take(1 << 16).collect()
+    symbols
+        .flat_map(|s| std::iter::repeat_n(s, repeat))
+        .take(1 << 16)
+        .collect()
 }
 
 fn groups(input: &Input, coder: Coder) {
@@ -60,40 +63,74 @@ fn groups(input: &Input, coder: Coder) {
         .enumerate()
         .map(|(i, (n_levels, zero, symbols, bytes, item_bytes))| {
             if raw(i) {
-                SegmentInput::Raw { bytes, item_bytes: *item_bytes }
+                SegmentInput::Raw {
+                    bytes,
+                    item_bytes: *item_bytes,
+                }
             } else {
-                SegmentInput::Symbols { symbols, n_levels: *n_levels, zero: *zero }
+                SegmentInput::Symbols {
+                    symbols,
+                    n_levels: *n_levels,
+                    zero: *zero,
+                }
             }
         })
         .collect();
     let encoded = encode_group(&inputs, coder).expect("a valid group");
-    assert_eq!(encoded.len(), encoded_len_bytes(&inputs, coder).expect("a valid group"));
-    let mut back: Vec<(Vec<u16>, Vec<u8>)> =
-        parts.iter().map(|p| (vec![0xa5a5; p.2.len()], vec![0xa5; p.3.len()])).collect();
+    assert_eq!(
+        encoded.len(),
+        encoded_len_bytes(&inputs, coder).expect("a valid group")
+    );
+    let mut back: Vec<(Vec<u16>, Vec<u8>)> = parts
+        .iter()
+        .map(|p| (vec![0xa5a5; p.2.len()], vec![0xa5; p.3.len()]))
+        .collect();
     let mut outputs: Vec<SegmentOutput<'_>> = back
         .iter_mut()
         .zip(&parts)
         .enumerate()
         .map(|(i, ((symbols, bytes), part))| {
             if raw(i) {
-                SegmentOutput::Raw { out: bytes, item_bytes: part.4 }
+                SegmentOutput::Raw {
+                    out: bytes,
+                    item_bytes: part.4,
+                }
             } else {
-                SegmentOutput::Symbols { out: symbols, n_levels: part.0, zero: part.1 }
+                SegmentOutput::Symbols {
+                    out: symbols,
+                    n_levels: part.0,
+                    zero: part.1,
+                }
             }
         })
         .collect();
     decode_group(&encoded, coder, &mut outputs).expect("what was encoded decodes");
     drop(outputs);
     for (i, ((symbols, bytes), part)) in back.iter().zip(&parts).enumerate() {
-        assert!(if raw(i) { *bytes == part.3 } else { *symbols == part.2 }, "segment {i}, {coder}");
+        assert!(
+            if raw(i) {
+                *bytes == part.3
+            } else {
+                *symbols == part.2
+            },
+            "segment {i}, {coder}"
+        );
     }
 }
 
 fn codebook(kind: u8, n: u16, first: i16) -> Codebook {
     let n_levels = u32::from(n) + 1;
     match kind % 4 {
-        0 => Codebook::Grid { step: 0.125, first: i32::from(first), n_levels },
-        1 => Codebook::Table((0..n_levels.min(300)).map(|l| l as f32 - f32::from(first)).collect()),
+        0 => Codebook::Grid {
+            step: 0.125,
+            first: i32::from(first),
+            n_levels,
+        },
+        1 => Codebook::Table(
+            (0..n_levels.min(300))
+                .map(|l| l as f32 - f32::from(first))
+                .collect(),
+        ),
         2 => Codebook::Table((0..n_levels.min(300)).map(|l| l as f32 * 0.1).collect()),
         _ => Codebook::Mantissa {
             mantissa_bits: 10,
@@ -105,7 +142,10 @@ fn codebook(kind: u8, n: u16, first: i16) -> Codebook {
 
 fn checkpoint(input: &Input) -> QuantizedCheckpoint {
     let mut result = QuantizedCheckpoint {
-        shards: vec![Shard { file_name: "a".into(), metadata: input.metadata.clone() }],
+        shards: vec![Shard {
+            file_name: "a".into(),
+            metadata: input.metadata.clone(),
+        }],
         ..QuantizedCheckpoint::default()
     };
     for (i, tensor) in input.tensors.iter().enumerate() {
@@ -117,7 +157,9 @@ fn checkpoint(input: &Input) -> QuantizedCheckpoint {
             shape: vec![],
             shard: 0,
         };
-        let data = if tensor.storage % 4 == 1 && i > 0 && target < i
+        let data = if tensor.storage % 4 == 1
+            && i > 0
+            && target < i
             && !matches!(result.tensors[target].data, TensorData::Alias(_))
         {
             info.dtype = result.tensors[target].info.dtype;
@@ -126,7 +168,10 @@ fn checkpoint(input: &Input) -> QuantizedCheckpoint {
         } else if tensor.storage % 4 == 0 || !dtype.is_float() {
             let n = symbols(tensor, 256).len();
             info.shape = vec![n as u64];
-            let bytes = symbols(tensor, 256).into_iter().map(|b| b as u8).collect::<Vec<_>>();
+            let bytes = symbols(tensor, 256)
+                .into_iter()
+                .map(|b| b as u8)
+                .collect::<Vec<_>>();
             TensorData::Raw(bytes.into_iter().cycle().take(n * dtype.size_bytes()).collect())
         } else {
             let index = match (tensor.new_codebook, result.codebooks.len()) {
@@ -139,20 +184,31 @@ fn checkpoint(input: &Input) -> QuantizedCheckpoint {
             };
             let symbols = symbols(tensor, result.codebooks[index].n_levels());
             let n = symbols.len() as u64;
-            info.shape = if tensor.two_axes && n.is_multiple_of(2) { vec![2, n / 2] } else { vec![n] };
+            info.shape = if tensor.two_axes && n.is_multiple_of(2) {
+                vec![2, n / 2]
+            } else {
+                vec![n]
+            };
             let extent = info.shape[0].min(512);
             let scales = (tensor.scaled && extent == info.shape[0]).then(|| Scales {
                 axis: 0,
                 values: (1..=extent).map(|s| s as f32 * 0.3).collect(),
             });
-            TensorData::Quantized { codebook: index, scales, symbols }
+            TensorData::Quantized {
+                codebook: index,
+                scales,
+                symbols,
+            }
         };
         result.tensors.push(QuantizedTensor { info, data });
     }
     result.blobs = input
         .blobs
         .iter()
-        .map(|(path, bytes)| Blob { path: path.clone(), bytes: bytes.clone() })
+        .map(|(path, bytes)| Blob {
+            path: path.clone(),
+            bytes: bytes.clone(),
+        })
         .collect();
     result
 }
