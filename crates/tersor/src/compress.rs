@@ -3,8 +3,8 @@
 use crate::checkpoint::Checkpoint;
 use crate::design::{Designer, Knob};
 use crate::encode::self_check;
-use crate::options::{CompressOptions, Target};
-use crate::plan::Plan;
+use crate::options::{CompressOptions, Method, Scope, Target};
+use crate::plan::{Plan, Treatment};
 use crate::progress::Progress;
 use crate::report::{CompressReport, InputSize};
 use crate::search::{self, Goal};
@@ -59,12 +59,7 @@ impl<'a> Compressor<'a> {
     }
 
     /// Changes the settings that the plan does not depend on: method, scope, coder, centres and target.
-    pub fn set_method(
-        &mut self,
-        method: crate::options::Method,
-        scope: crate::options::Scope,
-        coder: Option<tersor_codec::Coder>,
-    ) {
+    pub fn set_method(&mut self, method: Method, scope: Scope, coder: Option<tersor_codec::Coder>) {
         self.options.method = method;
         self.options.scope = scope;
         self.options.coder = coder;
@@ -94,6 +89,7 @@ impl<'a> Compressor<'a> {
     /// # Errors
     /// [`Error::Target`] if no setting of the method meets it; [`Error::Options`] if it makes no sense with the method.
     pub fn compress(&self, target: &Target, progress: &dyn Progress) -> Result<Compressed> {
+        self.check_factors()?;
         let designer = self.designer();
         let size = self.input_size();
         let clustering = self.options.method.is_clustering();
@@ -110,10 +106,22 @@ impl<'a> Compressor<'a> {
                 return Err(Error::Options(what));
             }
             Target::Slope(slope) => search::at(&designer, Knob::Slope(positive("slope", slope)?))?,
+            Target::Levels(0) => {
+                return Err(Error::Options(
+                    "the number of levels is 0; it must be at least 1".into(),
+                ));
+            }
             Target::Levels(k) if clustering => search::at(&designer, Knob::Levels(k))?,
             Target::Levels(k) => {
                 let what = format!(
                     "method {} chooses its own levels ({k} asked for); give a slope or a target",
+                    self.options.method
+                );
+                return Err(Error::Options(what));
+            }
+            Target::Step(step) if !matches!(self.options.method, Method::Grid | Method::Uniform) => {
+                let what = format!(
+                    "method {} has no step ({step}); give --method uniform, or a target",
                     self.options.method
                 );
                 return Err(Error::Options(what));
@@ -123,7 +131,7 @@ impl<'a> Compressor<'a> {
             }
             Target::Bpw(bpw) => bytes(positive("bits per weight", bpw)? * size.n_float as f64 / 8.0)?,
             Target::Ratio(ratio) => bytes(size.bytes as f64 / positive("ratio", ratio)?)?,
-            Target::SizeBytes(n) => bytes(n as f64)?,
+            Target::SizeBytes(n) => bytes(positive("size in bytes", n as f64)?)?,
             Target::MaxLoss(loss) => {
                 if self.sensitivities.is_none() {
                     let what = "a largest loss needs sensitivities: without them the loss of an error is unknown; give \
@@ -139,6 +147,23 @@ impl<'a> Compressor<'a> {
             bytes: found.file.bytes,
             report,
         })
+    }
+
+    /// Refuses factors on the slope of tensors that share a codebook or have a number of levels instead.
+    fn check_factors(&self) -> Result<()> {
+        let CompressOptions { method, scope, .. } = self.options;
+        if scope == Scope::Tensor && !method.is_clustering() {
+            return Ok(());
+        }
+        let mut tensors = self.plan.tensors.iter().zip(self.checkpoint.tensors());
+        match tensors.find(|(p, _)| p.treatment == Treatment::Main && p.slope_factor != 1.0) {
+            None => Ok(()),
+            Some((plan, info)) => Err(Error::Options(format!(
+                "tensor {:?} cannot have its own factor ({}) on the slope with method {method} and scope {scope}; use scope \
+                 tensor and one of grid, uniform, ecsq",
+                info.name, plan.slope_factor
+            ))),
+        }
     }
 }
 

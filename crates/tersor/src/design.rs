@@ -4,6 +4,7 @@ use crate::checkpoint::Checkpoint;
 use crate::fine::{self, FineCodebooks};
 use crate::options::{Centres, CompressOptions, Method, Scope};
 use crate::plan::{Plan, SensitivitySource, Treatment};
+use crate::search::near_lossless_slope;
 use crate::sensitivity::Sensitivities;
 use crate::{Error, Result, weights};
 use half::f16;
@@ -28,6 +29,9 @@ pub(crate) enum Knob {
 
 /// Elements below which two bytes of a step matter.
 const SMALL: usize = 1 << 13;
+
+/// Largest sensitivity that quantizers see: products with squared errors stay finite.
+const LARGEST_H: f64 = 1e30;
 
 /// How the elements of a tensor become symbols.
 #[derive(Clone, Debug)]
@@ -78,7 +82,8 @@ pub(crate) struct Designer<'a> {
 pub(crate) struct Loaded<'a> {
     pub(crate) weights: Cow<'a, [f32]>,
     h: Option<Cow<'a, [f32]>>,
-    mean_h: f32,
+    /// Mean sensitivity; beyond the range of f32 for tensors of extreme magnitudes under relative precision.
+    pub(crate) mean_h: f64,
 }
 
 impl Loaded<'_> {
@@ -86,7 +91,7 @@ impl Loaded<'_> {
     pub(crate) fn source(&self) -> Source<'_> {
         match &self.h {
             Some(h) => Source::per_weight(&self.weights, h),
-            None => Source::constant(&self.weights, self.mean_h),
+            None => Source::constant(&self.weights, self.mean_h.min(LARGEST_H) as f32),
         }
     }
 }
@@ -109,11 +114,7 @@ impl<'a> Designer<'a> {
             SensitivitySource::Relative => p.mean_h / p.mean_square.max(f64::MIN_POSITIVE),
             _ => p.mean_h,
         });
-        Ok(Loaded {
-            weights,
-            h,
-            mean_h: mean_h as f32,
-        })
+        Ok(Loaded { weights, h, mean_h })
     }
 
     /// Indices of the tensors treated so.
@@ -131,15 +132,28 @@ impl<'a> Designer<'a> {
 
     /// Mean over elements of all tensors of two or more dimensions: sensitivity, and sensitivity times w^2.
     pub(crate) fn mean_stakes(&self) -> (f64, f64) {
+        self.mean_stakes_of(&Treatment::Main)
+    }
+
+    /// What slopes are measured by: the mean of sensitivity times w^2 over tensors of two or more dimensions, or, where
+    /// there are none, of one.
+    pub(crate) fn mean_stake(&self) -> f64 {
+        let stakes = [Treatment::Main, Treatment::Fine].map(|t| self.mean_stakes_of(&t).1);
+        stakes.into_iter().find(|s| *s > 0.0).unwrap_or(0.0)
+    }
+
+    fn mean_stakes_of(&self, treatment: &Treatment) -> (f64, f64) {
         let mut sums = (0.0, 0.0, 0.0);
         for (plan, info) in self.plan.tensors.iter().zip(self.tensors()) {
             let n = info.n_elements().unwrap_or(0) as f64;
-            if plan.treatment == Treatment::Main {
-                sums = (
-                    sums.0 + n,
-                    sums.1 + n * plan.mean_h,
-                    sums.2 + n * plan.mean_h * plan.mean_square,
-                );
+            if plan.treatment == *treatment {
+                let (h, stake) = match plan.sensitivity {
+                    SensitivitySource::Relative => {
+                        (plan.mean_h / plan.mean_square.max(f64::MIN_POSITIVE), plan.mean_h)
+                    }
+                    _ => (plan.mean_h, plan.mean_h * plan.mean_square),
+                };
+                sums = (sums.0 + n, sums.1 + n * h, sums.2 + n * stake);
             }
         }
         (sums.1 / f64::max(sums.0, 1.0), sums.2 / f64::max(sums.0, 1.0))
@@ -162,6 +176,7 @@ impl<'a> Designer<'a> {
         };
         design.slope = match knob {
             Knob::Slope(slope) => slope,
+            Knob::Levels(_) | Knob::Step(_) if main.is_empty() => near_lossless_slope(self),
             // Loss falls by a factor of 4 per bit and weight: dD/dR = 2 ln 2 D / n.
             Knob::Levels(_) | Knob::Step(_) => {
                 let (loss, n) = codings
@@ -209,7 +224,7 @@ impl<'a> Designer<'a> {
                 grid_coding(&[source], step, slope).map_err(quantize())
             }
             (Method::Uniform | Method::Grid, Knob::Step(step)) => {
-                let step = short(step).max(grid::min_step(&source) * 1.01);
+                let step = within(&[source], short(step));
                 self.cells(&[source], step).map_err(quantize())
             }
             (Method::Uniform, Knob::Slope(slope)) => {
@@ -233,17 +248,16 @@ impl<'a> Designer<'a> {
         let parts: Vec<Source<'_>> = loaded.iter().map(Loaded::source).collect();
         let quantize = || Error::quantize(self.name(main.first().copied().unwrap_or(0)));
         let (mean_h, _) = self.mean_stakes();
-        let least = || parts.iter().map(grid::min_step).fold(0.0, f32::max) * 1.01;
         let (assigner, report) = match (self.options.method, knob) {
             (Method::Grid, Knob::Slope(slope)) => {
-                let step = short(grid::step_for_slope(slope, mean_h).max(least()));
+                let step = short(within(&parts, grid::step_for_slope(slope, mean_h)));
                 grid_coding(&parts, step, slope)
             }
             (Method::Uniform | Method::Grid, Knob::Step(step)) => {
-                self.cells(&parts, short(step).max(least()))
+                self.cells(&parts, within(&parts, short(step)))
             }
             (Method::Uniform, Knob::Slope(slope)) => {
-                self.cells(&parts, short(grid::step_for_slope(slope, mean_h).max(least())))
+                self.cells(&parts, short(within(&parts, grid::step_for_slope(slope, mean_h))))
             }
             (Method::Ecsq, _) => ecsq_coding(&parts, slope_or(knob, 0.0)),
             (Method::KMeans | Method::HessianKMeans, _) => self.clusters(&parts, knob),
@@ -331,13 +345,18 @@ fn short(step: f32) -> f32 {
     if rounded.is_normal() { rounded } else { step }
 }
 
+/// A step within what the weights allow. It is infinite where they have no sensitivity.
+fn within(parts: &[Source<'_>], step: f32) -> f32 {
+    let least = parts.iter().map(grid::min_step).fold(0.0, f32::max) * 1.01;
+    let weights = parts.iter().flat_map(|p| p.weights);
+    let largest = weights.fold(0.0f32, |m, w| m.max(w.abs()));
+    // Beyond four times the largest weight all become zero anyway.
+    step.clamp(least, (4.0 * largest).max(least * 2.0))
+}
+
 /// The step for a slope, within what the weights allow.
 fn grid_step(source: &Source<'_>, slope: f64, mean_h: f64) -> f32 {
-    let least = grid::min_step(source) * 1.01;
-    // Beyond four times the largest weight all become zero anyway.
-    let largest = source.weights.iter().fold(0.0f32, |m, w| m.max(w.abs()));
-    let step = grid::step_for_slope(slope, mean_h);
-    let step = step.clamp(least, (4.0 * largest).max(least * 2.0));
+    let step = within(std::slice::from_ref(source), grid::step_for_slope(slope, mean_h));
     // Rounding a step changes a large tensor's size by more than two bytes, and makes sizes jump.
     if source.len() < SMALL { short(step) } else { step }
 }
@@ -380,7 +399,7 @@ fn ecsq_coding(parts: &[Source<'_>], slope: f64) -> tersor_quant::Result<(Assign
     }
     // Uniform levels are nearly optimal: the start of the iteration.
     let least = parts.iter().map(grid::min_step).fold(0.0, f32::max) * 64.0;
-    let step = grid::step_for_slope(slope, h / f64::max(n, 1.0)).max(least);
+    let step = within(parts, grid::step_for_slope(slope, h / f64::max(n, 1.0))).max(least);
     let config = ecsq::EcsqConfig {
         slope,
         init: ecsq::Init::Uniform { step },

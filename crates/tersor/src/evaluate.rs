@@ -5,6 +5,7 @@ use crate::compress::{Compressed, Compressor};
 use crate::decompress::{Destination, decompress};
 use crate::options::Target;
 use crate::progress::{Progress, Silent};
+use crate::search::MAX_CLUSTERS;
 use crate::{Error, Result};
 use serde::Serialize;
 use std::path::Path;
@@ -111,7 +112,7 @@ pub fn compress_to_quality(
     // Position on the curve: the logarithm of the slope, or of the inverse of the number of levels.
     let target = |x: f64| {
         if clustering {
-            Target::Levels((-x).exp().round().max(2.0) as usize)
+            Target::Levels((-x).exp().round().clamp(2.0, MAX_CLUSTERS as f64) as usize)
         } else {
             Target::Slope(x.exp())
         }
@@ -126,6 +127,7 @@ pub fn compress_to_quality(
     let mut best: Option<Compressed> = None;
     // Coarsest that reached the quality, finest that did not.
     let (mut good, mut bad): (Option<f64>, Option<f64>) = (None, None);
+    let mut last = Vec::new();
     progress.start("evaluate", options.max_evals as u64);
     while evaluations.len() < options.max_evals {
         let x = match (good, bad) {
@@ -136,6 +138,10 @@ pub fn compress_to_quality(
             (Some(good), Some(bad)) => f64::midpoint(good, bad),
         };
         let compressed = compressor.compress(&target(x), &Silent)?;
+        if (good.is_none() || bad.is_none()) && compressed.bytes == last {
+            // The end of the curve: nothing coarser, or finer, is left to be measured.
+            break;
+        }
         let file_bytes = compressed.bytes.len() as u64;
         let quality = measure(&compressed.bytes, folder.path(), &options.command)?;
         progress.note(&format!("{file_bytes} bytes: {quality}"));
@@ -145,6 +151,7 @@ pub fn compress_to_quality(
             file_bytes,
             quality,
         });
+        last.clone_from(&compressed.bytes);
         if quality >= options.at_least {
             good = Some(x);
             if best

@@ -7,7 +7,7 @@
 use crate::Result;
 use crate::design::{Assigner, Designer, Loaded, grid_codebook};
 use crate::plan::{SensitivitySource, Treatment};
-use tersor_codec::Codebook;
+use tersor_codec::{Codebook, MAX_LEVELS};
 use tersor_quant::{Report, Source, grid, uniform};
 
 /// Codings of all one-dimensional tensors: index, codebook, assigner, cost.
@@ -70,6 +70,39 @@ fn mantissa_bits(stake: f64, slope: f64) -> u32 {
     bits.round().clamp(0.0, 23.0) as u32
 }
 
+/// A tensor's index, how it is rounded, and its elements.
+type Member<'a> = (usize, Rounding, Loaded<'a>);
+
+/// Tensors that share a codebook: rounded alike, and mantissas all within [`MAX_LEVELS`].
+fn share<'t, 'a>(tensors: &'t [Member<'a>]) -> Vec<(Rounding, Vec<&'t Member<'a>>)> {
+    // With the least and the greatest mantissa number so far.
+    let mut shared: Vec<(Rounding, Vec<&Member<'a>>, u32, u32)> = Vec::new();
+    for tensor in tensors {
+        let keys = match tensor.1 {
+            Rounding::Mantissa(bits) => tensor.2.weights.iter().map(|&w| key(w, bits)).collect(),
+            Rounding::Step(_) => vec![0],
+        };
+        let (first, last) = (
+            keys.iter().copied().min().unwrap_or(0),
+            keys.iter().copied().max().unwrap_or(0),
+        );
+        let fits = |group: &&mut (Rounding, Vec<&Member<'a>>, u32, u32)| {
+            group.0 == tensor.1 && last.max(group.3) - first.min(group.2) < MAX_LEVELS as u32
+        };
+        match shared.iter_mut().find(fits) {
+            Some(group) => {
+                group.1.push(tensor);
+                (group.2, group.3) = (group.2.min(first), group.3.max(last));
+            }
+            None => shared.push((tensor.1, vec![tensor], first, last)),
+        }
+    }
+    shared
+        .into_iter()
+        .map(|(kind, members, ..)| (kind, members))
+        .collect()
+}
+
 impl FineCodebooks {
     /// Designs codebooks for all one-dimensional tensors under a slope.
     pub(crate) fn new(designer: &Designer<'_>, slope: f64) -> Result<Self> {
@@ -79,14 +112,7 @@ impl FineCodebooks {
             tensors.push((index, rounding(designer, index, &loaded, slope), loaded));
         }
         let mut codings = Vec::with_capacity(tensors.len());
-        let mut kinds: Vec<Rounding> = Vec::new();
-        for (_, kind, _) in &tensors {
-            if !kinds.contains(kind) {
-                kinds.push(*kind);
-            }
-        }
-        for kind in kinds {
-            let members: Vec<_> = tensors.iter().filter(|t| t.1 == kind).collect();
+        for (kind, members) in share(&tensors) {
             let parts: Vec<Source<'_>> = members.iter().map(|t| t.2.source()).collect();
             let quantize = || {
                 crate::Error::quantize(
@@ -150,7 +176,11 @@ fn rounding(designer: &Designer<'_>, index: usize, loaded: &Loaded<'_>, slope: f
         let bits = (0..=wanted).rev().find(|&b| keys(b) < 1 << 15).unwrap_or(0);
         return Rounding::Mantissa(bits);
     }
-    let step = grid::step_for_slope(slope, source.mean_h());
+    let mean_h = match plan.sensitivity {
+        SensitivitySource::Relative => loaded.mean_h,
+        _ => source.mean_h(),
+    };
+    let step = grid::step_for_slope(slope, mean_h);
     let least = grid::min_step(&source) * 2.0;
     let largest = source.weights.iter().fold(0.0f32, |m, w| m.max(w.abs()));
     Rounding::Step(step.clamp(least, (2.0 * largest).max(least)).log2().round() as i32)

@@ -7,7 +7,7 @@ use crate::{Error, Result, weights};
 use rayon::prelude::*;
 use std::borrow::Cow;
 use std::collections::HashMap;
-use tersor_codec::{MAX_AXES, TensorInfo, encode_f32};
+use tersor_codec::{Dtype, MAX_AXES, TensorInfo, decode_to_f32, encode_f32};
 use xxhash_rust::xxh64::xxh64;
 
 /// Magnitudes beyond which a tensor is stored losslessly: its steps would leave the range of f32.
@@ -31,6 +31,8 @@ pub enum Reason {
     NotFinite(u64),
     /// Its largest magnitude is beyond what steps can be computed for.
     Range,
+    /// Its largest magnitude is close to the end of its type: the nearest level may be infinite in it.
+    TypeRange(Dtype),
 }
 
 impl std::fmt::Display for Reason {
@@ -42,6 +44,7 @@ impl std::fmt::Display for Reason {
             Self::Empty => f.write_str("no elements"),
             Self::NotFinite(1) => f.write_str("1 element is NaN or infinite"),
             Self::NotFinite(n) => write!(f, "{n} elements are NaN or infinite"),
+            Self::TypeRange(dtype) => write!(f, "a magnitude is more than half of the largest of {dtype}"),
             Self::Range => write!(f, "its magnitudes are not between {SMALLEST:e} and {LARGEST:e}"),
         }
     }
@@ -376,6 +379,15 @@ fn treatment(info: &TensorInfo, survey: &Survey, options: &CompressOptions) -> T
     }
     if survey.largest > LARGEST || (survey.largest < SMALLEST && survey.largest > 0.0) {
         return Treatment::Raw(Reason::Range);
+    }
+    // Nearest levels other than zero are below twice the largest magnitude.
+    let doubled = encode_f32(2.0 * survey.largest, info.dtype).map(u64::to_le_bytes);
+    let bytes = doubled.as_ref().and_then(|b| b.get(..info.dtype.size_bytes()));
+    let fits = bytes
+        .and_then(|b| decode_to_f32(b, info.dtype))
+        .is_some_and(|v| v.iter().all(|v| v.is_finite()));
+    if !fits {
+        return Treatment::Raw(Reason::TypeRange(info.dtype));
     }
     if info.shape.len() == 1 {
         Treatment::Fine

@@ -18,7 +18,7 @@ const NARROW: f64 = 1e-3;
 /// Most files that a search makes.
 const MAX_TRIALS: usize = 24;
 /// Most levels of a clustering.
-const MAX_CLUSTERS: usize = 4096;
+pub(crate) const MAX_CLUSTERS: usize = 4096;
 /// Loss falls by a factor of 4 per bit: the slope is this times the loss per weight.
 const SLOPE_PER_LOSS: f64 = 2.0 * std::f64::consts::LN_2;
 
@@ -54,7 +54,12 @@ pub(crate) fn at(designer: &Designer<'_>, knob: Knob) -> Result<Found> {
 
 /// The slope at which noise is about `noise` times the weights' energy (weighted by sensitivity).
 pub(crate) fn slope_for_noise(designer: &Designer<'_>, noise: f64) -> f64 {
-    SLOPE_PER_LOSS * 0.5 * designer.mean_stakes().1.max(f64::MIN_POSITIVE) * noise
+    SLOPE_PER_LOSS * 0.5 * designer.mean_stake().max(f64::MIN_POSITIVE) * noise
+}
+
+/// The slope of files that are nearly lossless: noise 40 dB below the weights.
+pub(crate) fn near_lossless_slope(designer: &Designer<'_>) -> f64 {
+    slope_for_noise(designer, 1e-4)
 }
 
 /// One search: remembers the best file so far.
@@ -309,6 +314,6 @@ pub(crate) fn default_knob(designer: &Designer<'_>, method: Method) -> Knob {
     if method.is_clustering() {
         Knob::Levels(256)
     } else {
-        Knob::Slope(slope_for_noise(designer, 1e-4))
+        Knob::Slope(near_lossless_slope(designer))
     }
 }

@@ -12,7 +12,7 @@ use rayon::ThreadPoolBuilder;
 use std::collections::HashMap;
 use support::*;
 use tersor::checkpoint::Checkpoint;
-use tersor::options::{CompressOptions, Method, Override, Target, parse_glob};
+use tersor::options::{CompressOptions, Method, Override, Scope, Target, parse_glob};
 use tersor::{Compressor, Error, Silent, inspect, synthetic, verify};
 use tersor_codec::{Coder, FileReader, Limits, Storage};
 use tersor_quant::uniform::Centres;
@@ -102,13 +102,12 @@ fn every_method_scope_and_coder_gives_back_what_it_reports() {
                 );
                 let loss = loss_by_hand(&original, &decoded, &sensitivities);
                 assert_close(compressed.report.predicted_loss, loss, &format!("loss, {what}"));
-                for name in ["num_batches_tracked"] {
-                    assert_eq!(
-                        bytes(&original, name),
-                        bytes(&decoded, name),
-                        "{what}: integers are exact"
-                    );
-                }
+                let counter = "num_batches_tracked";
+                assert_eq!(
+                    bytes(&original, counter),
+                    bytes(&decoded, counter),
+                    "{what}: integers are exact"
+                );
                 assert_eq!(bytes(&decoded, TIED[0]), bytes(&decoded, TIED[1]), "{what}: tied");
                 if let Some(first) = &first {
                     for t in original.tensors() {
@@ -214,9 +213,9 @@ fn a_search_gives_the_same_bytes_for_any_number_of_threads() {
 fn pruned_weights_stay_exactly_zero() {
     let prune = |mut values: Vec<f32>, keep: f64| {
         let mut random = Random(9);
-        values
-            .iter_mut()
-            .for_each(|v| *v = if random.unit() < keep { *v } else { 0.0 });
+        for v in &mut values {
+            *v = if random.unit() < keep { *v } else { 0.0 };
+        }
         values
     };
     // A shift away from zero tempts cell means to leave it.
@@ -290,33 +289,52 @@ fn a_pattern_that_matches_nothing_is_refused() {
 #[test]
 fn a_factor_below_one_lowers_the_error_of_its_tensors_alone() {
     for method in SLOPED {
-        for scope in SCOPES {
-            let run = |rules: &[&str]| {
-                let mut options = options(method, scope).with_target(Target::Slope(1e-4));
-                options.overrides = rules.iter().map(|r| r.parse::<Override>().unwrap()).collect();
-                compress(&small(), options)
-            };
-            let (plain, finer, last) = (run(&[]), run(&["a.*=x0.1"]), run(&["*=x0.1", "a.*=x1", "b*=x1"]));
-            let error = |c, name| reported_error(c, name);
-            for name in ["a.weight", "a.bias"] {
-                let (before, after) = (error(&plain, name), error(&finer, name));
-                assert!(
-                    after < before,
-                    "{method} {scope}: a tenth of the slope in {name}: {before:e} -> {after:e}"
-                );
-            }
+        let run = |rules: &[&str]| {
+            let mut options = options(method, Scope::Tensor).with_target(Target::Slope(1e-4));
+            options.overrides = rules.iter().map(|r| r.parse::<Override>().unwrap()).collect();
+            compress(&small(), options)
+        };
+        let (plain, finer, last) = (run(&[]), run(&["a.*=x0.1"]), run(&["*=x0.1", "a.*=x1", "b*=x1"]));
+        for name in ["a.weight", "a.bias"] {
+            let (before, after) = (reported_error(&plain, name), reported_error(&finer, name));
             assert!(
-                plain.bytes == last.bytes,
-                "{method} {scope}: the last rule that matches counts"
+                after < before,
+                "{method}: a tenth of the slope in {name}: {before:e} -> {after:e}"
             );
-            if scope == support::SCOPES[0] {
-                assert_eq!(
-                    error(&plain, "b.weight"),
-                    error(&finer, "b.weight"),
-                    "{method}: the others keep theirs"
-                );
-            }
         }
+        let (before, after) = (
+            reported_error(&plain, "b.weight"),
+            reported_error(&finer, "b.weight"),
+        );
+        assert_eq!(before, after, "{method}: the others keep theirs");
+        assert!(
+            plain.bytes == last.bytes,
+            "{method}: the last rule that matches counts"
+        );
+    }
+}
+
+#[test]
+fn a_factor_that_could_have_no_effect_is_refused() {
+    let run = |method, scope, rule: &str| {
+        let mut options = options(method, scope);
+        options.overrides = vec![rule.parse().unwrap()];
+        try_compress(&small(), options)
+    };
+    for (method, scope) in [
+        (Method::Grid, Scope::Global),
+        (Method::Ecsq, Scope::Global),
+        (Method::KMeans, Scope::Tensor),
+    ] {
+        let message = run(method, scope, "b*=x0.5").unwrap_err().to_string();
+        assert!(
+            message.contains("\"b.weight\"") && message.contains("(0.5)"),
+            "{message}"
+        );
+        assert!(
+            run(method, scope, "*.bias=x0.5").is_ok(),
+            "one-dimensional tensors have codebooks of their own"
+        );
     }
 }
 

@@ -197,6 +197,7 @@ pub(crate) fn assert_same_layout(original: &Checkpoint, decoded: &Checkpoint) {
 }
 
 /// The folder of real networks, or `None` with one line that says so.
+#[expect(clippy::print_stdout, reason = "who runs the tests is told what was skipped")]
 pub(crate) fn data_folder() -> Option<PathBuf> {
     let folder = std::env::var_os("TERSOR_DATA").map(PathBuf::from);
     if folder.is_none() {
