@@ -89,7 +89,7 @@ impl<'a> Compressor<'a> {
     /// # Errors
     /// [`Error::Target`] if no setting of the method meets it; [`Error::Options`] if it makes no sense with the method.
     pub fn compress(&self, target: &Target, progress: &dyn Progress) -> Result<Compressed> {
-        self.check_factors()?;
+        self.check_rules()?;
         let designer = self.designer();
         let size = self.input_size();
         let clustering = self.options.method.is_clustering();
@@ -149,21 +149,25 @@ impl<'a> Compressor<'a> {
         })
     }
 
-    /// Refuses factors on the slope of tensors that share a codebook or have a number of levels instead.
-    fn check_factors(&self) -> Result<()> {
-        let CompressOptions { method, scope, .. } = self.options;
-        if scope == Scope::Tensor && !method.is_clustering() {
-            return Ok(());
+    /// Refuses rules that could have no effect: slopes of clusterings, levels of other methods.
+    fn check_rules(&self) -> Result<()> {
+        for (plan, info) in self.plan.tensors.iter().zip(self.checkpoint.tensors()) {
+            let method = plan.rule.method.unwrap_or(self.options.method);
+            let has_slope = plan.rule.slope.is_some() || plan.rule.slope_factor != 1.0;
+            let useless = if method.is_clustering() {
+                has_slope
+            } else {
+                plan.rule.levels.is_some()
+            };
+            if plan.treatment == Treatment::Main && useless {
+                return Err(Error::Options(format!(
+                    "tensor {:?} cannot have the rule '{}' with method {method}: clusterings have a number of levels, the others \
+                     a slope",
+                    info.name, plan.rule
+                )));
+            }
         }
-        let mut tensors = self.plan.tensors.iter().zip(self.checkpoint.tensors());
-        match tensors.find(|(p, _)| p.treatment == Treatment::Main && p.slope_factor != 1.0) {
-            None => Ok(()),
-            Some((plan, info)) => Err(Error::Options(format!(
-                "tensor {:?} cannot have its own factor ({}) on the slope with method {method} and scope {scope}; use scope \
-                 tensor and one of grid, uniform, ecsq",
-                info.name, plan.slope_factor
-            ))),
-        }
+        Ok(())
     }
 }
 

@@ -2,7 +2,7 @@
 
 use crate::checkpoint::Checkpoint;
 use crate::fine::{self, FineCodebooks};
-use crate::options::{Centres, CompressOptions, Method, Scope};
+use crate::options::{Centres, CompressOptions, Method, Rule, Scope};
 use crate::plan::{Plan, SensitivitySource, Treatment};
 use crate::search::near_lossless_slope;
 use crate::sensitivity::Sensitivities;
@@ -29,6 +29,9 @@ pub(crate) enum Knob {
 
 /// Elements below which two bytes of a step matter.
 const SMALL: usize = 1 << 13;
+
+/// Levels of a clustering for a single tensor whose number is not given.
+const DEFAULT_LEVELS: usize = 16;
 
 /// Largest sensitivity that quantizers see: products with squared errors stay finite.
 const LARGEST_H: f64 = 1e30;
@@ -126,8 +129,31 @@ impl<'a> Designer<'a> {
             .collect()
     }
 
-    fn slope_of(&self, index: usize, slope: f64) -> f64 {
-        slope * self.plan.tensors.get(index).map_or(1.0, |p| p.slope_factor)
+    /// What was asked for a tensor alone.
+    fn rule(&self, index: usize) -> Rule {
+        self.plan
+            .tensors
+            .get(index)
+            .map_or_else(Rule::default, |p| p.rule)
+    }
+
+    /// The method of a tensor and what sets its rate.
+    fn method_and_knob(&self, index: usize, knob: Knob) -> Result<(Method, Knob)> {
+        let rule = self.rule(index);
+        let method = rule.method.unwrap_or(self.options.method);
+        let knob = match knob {
+            Knob::Levels(k) if method.is_clustering() => Knob::Levels(rule.levels.unwrap_or(k)),
+            _ if method.is_clustering() => Knob::Levels(rule.levels.unwrap_or(DEFAULT_LEVELS)),
+            Knob::Slope(slope) => Knob::Slope(rule.slope(slope)),
+            other => rule.slope.map_or(other, Knob::Slope),
+        };
+        if let (false, Knob::Levels(_)) = (method.is_clustering(), knob) {
+            return Err(Error::Options(format!(
+                "tensor {:?} with method {method} needs a slope of its own (sS) where the others have a number of levels",
+                self.name(index)
+            )));
+        }
+        Ok((method, knob))
     }
 
     /// Mean over elements of all tensors of two or more dimensions: sensitivity, and sensitivity times w^2.
@@ -166,26 +192,27 @@ impl<'a> Designer<'a> {
             ..Design::default()
         };
         let main = self.treated(&Treatment::Main);
-        let codings = match (self.options.scope, self.options.method) {
-            // Rate-aware grids share a step under one slope when sensitivities are equal; a common one is the global scope.
-            (Scope::Global, _) if !main.is_empty() => self.global(&main, knob)?,
-            _ => main
-                .par_iter()
-                .map(|&index| self.single(index, knob))
-                .collect::<Result<Vec<_>>>()?,
-        };
+        // Tensors with rules of their own have their own codebooks.
+        let (shared, own): (Vec<usize>, Vec<usize>) = main
+            .iter()
+            .partition(|&&index| self.options.scope == Scope::Global && self.rule(index) == Rule::default());
+        let single = |&index: &usize| Ok((index, self.single(index, knob)?));
+        let mut codings = own.par_iter().map(single).collect::<Result<Vec<_>>>()?;
+        if !shared.is_empty() {
+            codings.extend(shared.iter().copied().zip(self.global(&shared, knob)?));
+        }
         design.slope = match knob {
             Knob::Slope(slope) => slope,
             Knob::Levels(_) | Knob::Step(_) if main.is_empty() => near_lossless_slope(self),
             // Loss falls by a factor of 4 per bit and weight: dD/dR = 2 ln 2 D / n.
             Knob::Levels(_) | Knob::Step(_) => {
-                let (loss, n) = codings
-                    .iter()
-                    .fold((0.0, 0u64), |(d, n), c| (d + c.1.distortion, n + c.1.n));
+                let (loss, n) = codings.iter().fold((0.0, 0u64), |(d, n), (_, (_, report))| {
+                    (d + report.distortion, n + report.n)
+                });
                 2.0 * std::f64::consts::LN_2 * loss / n.max(1) as f64
             }
         };
-        for (&index, (assigner, report)) in main.iter().zip(codings) {
+        for (index, (assigner, report)) in codings {
             let codebook = codebook_of(&assigner);
             design.add(index, codebook, assigner, report);
         }
@@ -217,26 +244,22 @@ impl<'a> Designer<'a> {
         let loaded = self.load(index)?;
         let source = loaded.source();
         let quantize = || Error::quantize(self.name(index));
-        match (self.options.method, knob) {
+        match self.method_and_knob(index, knob)? {
             (Method::Grid, Knob::Slope(slope)) => {
-                let slope = self.slope_of(index, slope);
                 let step = grid_step(&source, slope, source.mean_h());
-                grid_coding(&[source], step, slope).map_err(quantize())
+                grid_coding(&[source], step, slope)
             }
             (Method::Uniform | Method::Grid, Knob::Step(step)) => {
-                let step = within(&[source], short(step));
-                self.cells(&[source], step).map_err(quantize())
+                self.cells(&[source], within(&[source], short(step)))
             }
             (Method::Uniform, Knob::Slope(slope)) => {
-                let step = grid_step(&source, self.slope_of(index, slope), source.mean_h());
-                self.cells(&[source], step).map_err(quantize())
+                self.cells(&[source], grid_step(&source, slope, source.mean_h()))
             }
-            (Method::Ecsq, _) => {
-                ecsq_coding(&[source], self.slope_of(index, slope_or(knob, 0.0))).map_err(quantize())
-            }
-            (Method::KMeans | Method::HessianKMeans, _) => self.clusters(&[source], knob).map_err(quantize()),
-            (Method::Grid | Method::Uniform, Knob::Levels(_)) => Err(self.needs_slope()),
+            (Method::Ecsq, knob) => ecsq_coding(&[source], slope_or(knob, 0.0)),
+            (method @ (Method::KMeans | Method::HessianKMeans), knob) => clusters(&[source], method, knob),
+            (method, Knob::Levels(_)) => return Err(needs_slope(method)),
         }
+        .map_err(quantize())
     }
 
     /// All tensors with one codebook.
@@ -260,8 +283,8 @@ impl<'a> Designer<'a> {
                 self.cells(&parts, short(within(&parts, grid::step_for_slope(slope, mean_h))))
             }
             (Method::Ecsq, _) => ecsq_coding(&parts, slope_or(knob, 0.0)),
-            (Method::KMeans | Method::HessianKMeans, _) => self.clusters(&parts, knob),
-            (Method::Grid | Method::Uniform, Knob::Levels(_)) => return Err(self.needs_slope()),
+            (method @ (Method::KMeans | Method::HessianKMeans), _) => clusters(&parts, method, knob),
+            (method, Knob::Levels(_)) => return Err(needs_slope(method)),
         }
         .map_err(quantize())?;
         if parts.len() == 1 {
@@ -274,13 +297,6 @@ impl<'a> Designer<'a> {
             Ok((assigner.clone(), report))
         });
         each.collect()
-    }
-
-    fn needs_slope(&self) -> Error {
-        Error::Options(format!(
-            "method {} has no number of levels; give a slope, a step or a target",
-            self.options.method
-        ))
     }
 
     fn cells(&self, parts: &[Source<'_>], step: f32) -> tersor_quant::Result<(Assigner, Report)> {
@@ -298,25 +314,31 @@ impl<'a> Designer<'a> {
         })?;
         Ok((Assigner::Cells(cells), report))
     }
+}
 
-    fn clusters(&self, parts: &[Source<'_>], knob: Knob) -> tersor_quant::Result<(Assigner, Report)> {
-        let k = match knob {
-            Knob::Levels(k) => k,
-            Knob::Slope(_) | Knob::Step(_) => 16,
-        };
-        let options = kmeans::LloydOptions {
-            weighted: self.options.method == Method::HessianKMeans,
-            ..Default::default()
-        };
-        let zeros = parts.iter().any(|p| p.weights.contains(&0.0));
-        let mut found = kmeans::lloyd(parts, k.max(1 + usize::from(zeros)), &options)?;
-        round_levels(&mut found.levels, 0.0, &[]);
-        let report = merged(parts, |part| {
-            let mut symbols = vec![0; part.len()];
-            tersor_quant::assign_nearest(part, &found.levels, found.zero, &mut symbols)
-        })?;
-        Ok((Assigner::Nearest(found.levels, found.zero), report))
-    }
+fn needs_slope(method: Method) -> Error {
+    Error::Options(format!(
+        "method {method} has no number of levels; give a slope, a step or a target"
+    ))
+}
+
+fn clusters(parts: &[Source<'_>], method: Method, knob: Knob) -> tersor_quant::Result<(Assigner, Report)> {
+    let k = match knob {
+        Knob::Levels(k) => k,
+        Knob::Slope(_) | Knob::Step(_) => DEFAULT_LEVELS,
+    };
+    let options = kmeans::LloydOptions {
+        weighted: method == Method::HessianKMeans,
+        ..Default::default()
+    };
+    let zeros = parts.iter().any(|p| p.weights.contains(&0.0));
+    let mut found = kmeans::lloyd(parts, k.max(1 + usize::from(zeros)), &options)?;
+    round_levels(&mut found.levels, 0.0, &[]);
+    let report = merged(parts, |part| {
+        let mut symbols = vec![0; part.len()];
+        tersor_quant::assign_nearest(part, &found.levels, found.zero, &mut symbols)
+    })?;
+    Ok((Assigner::Nearest(found.levels, found.zero), report))
 }
 
 fn slope_or(knob: Knob, default: f64) -> f64 {

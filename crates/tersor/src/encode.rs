@@ -8,10 +8,10 @@ use crate::{Error, Result};
 use rayon::prelude::*;
 use std::borrow::Cow;
 use tersor_codec::{
-    BlobEntry, Codebook, Coder, Dequantizer, Directory, EncodedGroup, Entry, FileReader, Limits, Segment,
-    Storage, assemble, estimate_bits, plan_groups,
+    BlobEntry, Codebook, Coder, Dequantizer, Directory, Dtype, EncodedGroup, Entry, FileReader, Limits,
+    Segment, Storage, assemble, decode_to_f32, encode_f32, estimate_bits, plan_groups,
 };
-use tersor_quant::Report;
+use tersor_quant::{Report, Sensitivity, Source};
 
 /// A file and what it cost, per tensor.
 pub(crate) struct EncodedFile {
@@ -176,8 +176,11 @@ fn quantized_group(
         let source = loaded.source().slice(range(segment, 1));
         let mut symbols = vec![0; source.len()];
         let report = assign(&coding.assigner, &source, &mut symbols).map_err(Error::quantize(&info.name))?;
-        reports.push((segment.item, report));
         let codebook = design.codebooks.get(coding.codebook).ok_or(Error::SelfCheck)?;
+        reports.push((
+            segment.item,
+            after_rounding(report, &source, &symbols, codebook, info.dtype),
+        ));
         parts.push((
             symbols,
             codebook,
@@ -189,6 +192,42 @@ fn quantized_group(
         .map(|(symbols, codebook, d)| (symbols.as_slice(), *codebook, d))
         .collect();
     Ok((EncodedGroup::symbols(segments.to_vec(), &inputs, coder)?, reports))
+}
+
+/// The report of values in the element type: levels are rounded once more where it has less precision than f32.
+fn after_rounding(
+    report: Report,
+    source: &Source<'_>,
+    symbols: &[u16],
+    codebook: &Codebook,
+    dtype: Dtype,
+) -> Report {
+    if matches!(dtype, Dtype::F32 | Dtype::F64) {
+        return report;
+    }
+    let round = |level: f32| {
+        let bytes = encode_f32(level, dtype).unwrap_or(0).to_le_bytes();
+        let values = bytes
+            .get(..dtype.size_bytes())
+            .and_then(|bytes| decode_to_f32(bytes, dtype));
+        values.and_then(|v| v.first().copied()).unwrap_or(level)
+    };
+    let levels: Vec<f32> = codebook.levels().into_iter().map(round).collect();
+    let (mut distortion, mut squared_error) = (0.0, 0.0);
+    for (i, (&w, &symbol)) in source.weights.iter().zip(symbols).enumerate() {
+        let h = match source.h {
+            Sensitivity::Constant(h) => h,
+            Sensitivity::PerWeight(h) => h.get(i).copied().unwrap_or(0.0),
+        };
+        let error = f64::from(w) - f64::from(levels.get(usize::from(symbol)).copied().unwrap_or(0.0));
+        distortion += 0.5 * f64::from(h) * error * error;
+        squared_error += error * error;
+    }
+    Report {
+        distortion,
+        squared_error,
+        ..report
+    }
 }
 
 /// Bytes of a tensor or blob, and of one of its elements.

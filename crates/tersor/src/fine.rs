@@ -164,7 +164,7 @@ fn rounding(designer: &Designer<'_>, index: usize, loaded: &Loaded<'_>, slope: f
     let Some(plan) = designer.plan.tensors.get(index) else {
         return Rounding::Mantissa(23);
     };
-    let slope = slope * plan.slope_factor;
+    let slope = plan.rule.slope(slope);
     if plan.sensitivity == SensitivitySource::Relative && plan.positive {
         // Mantissa numbers span at most 65,536 levels: six decades leave 11 bits.
         let keys = |bits: u32| {

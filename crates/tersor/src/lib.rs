@@ -24,6 +24,7 @@ mod output;
 pub mod plan;
 mod progress;
 mod report;
+mod rules;
 mod search;
 mod sensitivity;
 pub mod sweep;

@@ -6,6 +6,8 @@ use std::str::FromStr;
 use tersor_codec::{Coder, DEFAULT_GROUP_ELEMENTS};
 pub use tersor_quant::uniform::Centres;
 
+pub use crate::rules::{Override, Rule};
+
 use crate::{Error, Result};
 
 /// How levels and symbols of tensors with two or more dimensions are found.
@@ -116,42 +118,6 @@ pub enum Target {
     SizeBytes(u64),
     /// Largest predicted loss increase; needs sensitivities.
     MaxLoss(f64),
-}
-
-/// A setting for the tensors whose names match.
-#[derive(Clone, Debug)]
-pub struct Override {
-    /// Which tensors.
-    pub glob: GlobMatcher,
-    /// Factor on the slope: 0.25 means twice the precision.
-    pub slope_factor: f64,
-}
-
-impl FromStr for Override {
-    type Err = Error;
-
-    /// Parses `GLOB=xF`, such as `conv1.*=x0.25`: the slope times F.
-    fn from_str(text: &str) -> Result<Self> {
-        let wrong = || {
-            Error::Options(format!(
-                "{text:?} is not of the form GLOB=xFACTOR, such as 'conv1.*=x0.25'"
-            ))
-        };
-        let (glob, factor) = text.rsplit_once('=').ok_or_else(wrong)?;
-        let slope_factor: f64 = factor
-            .strip_prefix('x')
-            .and_then(|f| f.parse().ok())
-            .ok_or_else(wrong)?;
-        if !(slope_factor > 0.0 && slope_factor.is_finite()) {
-            return Err(Error::Options(format!(
-                "the factor in {text:?} is {slope_factor}; it must be positive"
-            )));
-        }
-        Ok(Self {
-            glob: parse_glob(glob)?,
-            slope_factor,
-        })
-    }
 }
 
 /// Compiles a pattern for tensor names: `*` matches anything, dots and slashes included.

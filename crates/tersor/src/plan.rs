@@ -1,7 +1,7 @@
 //! What will be done with each tensor, and why: decided before anything is quantized.
 
 use crate::checkpoint::Checkpoint;
-use crate::options::CompressOptions;
+use crate::options::{CompressOptions, Rule};
 use crate::sensitivity::Sensitivities;
 use crate::{Error, Result, weights};
 use rayon::prelude::*;
@@ -90,8 +90,8 @@ pub struct TensorPlan {
     pub mean_square: f64,
     /// Whether all elements are greater than 0.
     pub positive: bool,
-    /// Factor on the slope.
-    pub slope_factor: f64,
+    /// What was asked for this tensor alone.
+    pub rule: Rule,
     /// Later tensors that equal this one.
     pub aliases: Vec<usize>,
 }
@@ -189,18 +189,14 @@ impl Plan {
             warnings: Vec::new(),
         };
         for (info, survey) in tensors.iter().zip(&surveys) {
-            let slope_factor = options
-                .overrides
-                .iter()
-                .rfind(|o| o.glob.is_match(&info.name))
-                .map_or(1.0, |o| o.slope_factor);
+            let rule = options.overrides.iter().rfind(|o| o.glob.is_match(&info.name));
             plan.tensors.push(TensorPlan {
                 treatment: treatment(info, survey, options),
                 sensitivity: SensitivitySource::Default,
                 mean_h: 1.0,
                 mean_square: survey.mean_square,
                 positive: survey.positive,
-                slope_factor,
+                rule: rule.map_or_else(Rule::default, |o| o.rule),
                 aliases: Vec::new(),
             });
         }
@@ -228,7 +224,7 @@ impl Plan {
                 info.dtype,
                 &info.shape,
                 matches!(plan.treatment, Treatment::Raw(_)),
-                plan.slope_factor.to_bits(),
+                plan.rule.to_string(),
             );
             let first = *seen.entry(key).or_insert(index);
             if first != index

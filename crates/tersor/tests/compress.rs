@@ -315,25 +315,55 @@ fn a_factor_below_one_lowers_the_error_of_its_tensors_alone() {
 }
 
 #[test]
-fn a_factor_that_could_have_no_effect_is_refused() {
-    let run = |method, scope, rule: &str| {
-        let mut options = options(method, scope);
-        options.overrides = vec![rule.parse().unwrap()];
-        try_compress(&small(), options)
-    };
-    for (method, scope) in [
-        (Method::Grid, Scope::Global),
-        (Method::Ecsq, Scope::Global),
-        (Method::KMeans, Scope::Tensor),
+fn a_rule_that_could_have_no_effect_is_refused() {
+    for (method, rule) in [
+        (Method::KMeans, "b*=x0.5"),
+        (Method::HessianKMeans, "b*=s0.1"),
+        (Method::Grid, "b*=k4"),
+        (Method::Grid, "b*=kmeans,x2"),
     ] {
-        let message = run(method, scope, "b*=x0.5").unwrap_err().to_string();
+        let mut options = options(method, Scope::Tensor);
+        options.overrides = vec![rule.parse().unwrap()];
+        let message = refusal(&small(), options);
         assert!(
-            message.contains("\"b.weight\"") && message.contains("(0.5)"),
+            message.contains("\"b.weight\"") && message.contains(&rule[3..]),
             "{message}"
         );
+    }
+}
+
+#[test]
+fn a_tensor_can_have_its_own_method_slope_and_levels_in_any_scope() {
+    for scope in SCOPES {
+        let run = |rule: &str| {
+            let mut options = options(Method::Grid, scope).with_target(Target::Slope(1e-4));
+            options.overrides = vec![rule.parse().unwrap()];
+            compress(&small(), options)
+        };
+        let levels = |c: &tersor::Compressed| {
+            c.report
+                .tensors
+                .iter()
+                .find(|t| t.name == "b.weight")
+                .unwrap()
+                .levels
+                .unwrap()
+        };
+        assert_eq!(
+            levels(&run("b.weight=kmeans,k5")),
+            5,
+            "{scope}: as many levels as asked for"
+        );
+        let (fine, coarse) = (run("b.weight=uniform,s1e-6"), run("b.weight=uniform,s1e-3"));
+        let error = |c| reported_error(c, "b.weight");
         assert!(
-            run(method, scope, "*.bias=x0.5").is_ok(),
-            "one-dimensional tensors have codebooks of their own"
+            error(&fine) < error(&coarse),
+            "{scope}: a smaller slope is more precise"
+        );
+        let factor = run("b.weight=x0.1");
+        assert!(
+            error(&factor) < error(&run("b.weight=x1")),
+            "{scope}: a tenth of the slope is more precise"
         );
     }
 }

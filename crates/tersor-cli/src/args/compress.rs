@@ -145,9 +145,10 @@ struct TensorArgs {
     /// Store the tensors whose names match losslessly; may be repeated.
     #[arg(long, value_name = "GLOB")]
     keep: Vec<String>,
-    /// GLOB=xFACTOR: the price of a bit times FACTOR in matching tensors, x0.25 doubles their precision. GLOB=keep: as
-    /// --keep. May be repeated; the last that matches counts.
-    #[arg(long, value_name = "GLOB=xFACTOR", value_parser = TensorRule::from_str)]
+    /// A rule for matching tensors; may be repeated, the last that matches counts. RULE is keep (as --keep, which wins), or
+    /// parts with commas between: xF, a factor on the slope (x0.25 doubles the precision); sS, a slope; the name of a
+    /// method; kN, the levels of a clustering. Such as 'conv1.*=x0.25' or 'fc.*=hessian-kmeans,k16'.
+    #[arg(long, value_name = "GLOB=RULE", value_parser = TensorRule::from_str)]
     tensor: Vec<TensorRule>,
 }
 

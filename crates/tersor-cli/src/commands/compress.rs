@@ -9,6 +9,7 @@ use anyhow::bail;
 use serde::Serialize;
 use tersor::checkpoint::Checkpoint;
 use tersor::evaluate::{Evaluation, compress_to_quality};
+use tersor::options::Rule;
 use tersor::plan::{Plan, SensitivitySource, TensorPlan, Treatment};
 use tersor::{CompressReport, Compressor};
 
@@ -155,7 +156,7 @@ struct PlannedTensor<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     mean_sensitivity: Option<f64>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    slope_factor: Option<f64>,
+    rule: Option<String>,
 }
 
 /// The plan, as `--dry-run --json` prints it.
@@ -197,7 +198,7 @@ fn planned<'a>(checkpoint: &'a Checkpoint, plan: &Plan) -> Vec<PlannedTensor<'a>
             treatment: treatment(plan, checkpoint),
             sensitivity: is_quantized.then_some(source),
             mean_sensitivity: is_quantized.then_some(plan.mean_h),
-            slope_factor: (is_quantized && plan.slope_factor != 1.0).then_some(plan.slope_factor),
+            rule: (is_quantized && plan.rule != Rule::default()).then(|| plan.rule.to_string()),
         }
     };
     checkpoint
@@ -247,7 +248,7 @@ fn dry_run(
             output::shape(tensor.shape),
             output::optional(tensor.sensitivity, str::to_owned),
             output::optional(tensor.mean_sensitivity, output::three_digits),
-            output::optional(tensor.slope_factor, |x| format!("x{x}")),
+            tensor.rule.clone().unwrap_or_default(),
             tensor.treatment.clone(),
         ]);
     }
