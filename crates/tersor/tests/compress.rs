@@ -478,3 +478,15 @@ fn settings_out_of_range_are_refused_with_their_value() {
         Err(Error::Checkpoint(_))
     ));
 }
+
+#[test]
+fn errors_are_reported_after_rounding_to_the_element_type() {
+    use tersor_codec::Dtype;
+    for dtype in [Dtype::F16, Dtype::Bf16, Dtype::F8E4m3, Dtype::F8E5m2] {
+        let original = checkpoint(vec![typed("w", dtype, &[64, 64], &bell(9, 4096, 1.0))]);
+        let options = CompressOptions::default().with_target(Target::Bpw(4.0));
+        let compressed = compress(&original, options);
+        let found = squared_error(&original, &decode(&compressed.bytes), "w");
+        assert_close(reported_error(&compressed, "w"), found, dtype.name());
+    }
+}
