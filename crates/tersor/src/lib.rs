@@ -39,3 +39,8 @@ pub use output::write_file;
 pub use progress::{Progress, Silent};
 pub use report::{CompressReport, InputSize, TensorReport};
 pub use tersor_codec as codec;
+
+/// The examples of the README are compiled with the tests.
+#[cfg(doctest)]
+#[doc = include_str!("../../../README.md")]
+struct Readme;
