@@ -1,5 +1,7 @@
 //! Sizes beside theory and beside another entropy coder.
 
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
+
 use constriction::stream::{model::SmallContiguousCategoricalEntropyModel, stack::SmallAnsCoder};
 use proptest::prelude::*;
 use tersor_codec::{Coder, SegmentInput, encode_group, encoded_len_bytes, estimate_bits};

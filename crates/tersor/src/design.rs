@@ -30,6 +30,9 @@ pub(crate) enum Knob {
 /// Elements below which two bytes of a step matter.
 const SMALL: usize = 1 << 13;
 
+/// Elements of a tensor that a rough design looks at.
+const SAMPLE: usize = 1 << 17;
+
 /// Levels of a clustering for a single tensor whose number is not given.
 const DEFAULT_LEVELS: usize = 16;
 
@@ -185,8 +188,9 @@ impl<'a> Designer<'a> {
         (sums.1 / f64::max(sums.0, 1.0), sums.2 / f64::max(sums.0, 1.0))
     }
 
-    /// Designs codebooks for all tensors.
-    pub(crate) fn design(&self, knob: Knob) -> Result<Design> {
+    /// Designs codebooks for all tensors. A rough design looks at a part of large tensors: its codebooks are not for use, and
+    /// its counts and losses are scaled up from that part.
+    pub(crate) fn design(&self, knob: Knob, rough: bool) -> Result<Design> {
         let mut design = Design {
             codings: vec![None; self.tensors().len()],
             ..Design::default()
@@ -196,7 +200,7 @@ impl<'a> Designer<'a> {
         let (shared, own): (Vec<usize>, Vec<usize>) = main
             .iter()
             .partition(|&&index| self.options.scope == Scope::Global && self.rule(index) == Rule::default());
-        let single = |&index: &usize| Ok((index, self.single(index, knob)?));
+        let single = |&index: &usize| Ok((index, self.single(index, knob, rough)?));
         let mut codings = own.par_iter().map(single).collect::<Result<Vec<_>>>()?;
         if !shared.is_empty() {
             codings.extend(shared.iter().copied().zip(self.global(&shared, knob)?));
@@ -240,9 +244,25 @@ impl<'a> Designer<'a> {
     }
 
     /// One tensor on its own.
-    fn single(&self, index: usize, knob: Knob) -> Result<(Assigner, Report)> {
+    fn single(&self, index: usize, knob: Knob, rough: bool) -> Result<(Assigner, Report)> {
         let loaded = self.load(index)?;
-        let source = loaded.source();
+        if !rough || loaded.weights.len() < 2 * SAMPLE {
+            return self.coding(index, loaded.source(), knob);
+        }
+        let sample = tersor_quant::sample(&[loaded.source()], SAMPLE);
+        let (assigner, report) = self.coding(index, sample.source(), knob)?;
+        let factor = loaded.weights.len() as f64 / sample.source().len() as f64;
+        let counts = report.counts.iter().map(|&c| (c as f64 * factor).round() as u64);
+        let report = Report::new(
+            counts.collect(),
+            report.distortion * factor,
+            report.squared_error * factor,
+        );
+        Ok((assigner, report))
+    }
+
+    /// The codebook of one tensor, or of a sample of it.
+    fn coding(&self, index: usize, source: Source<'_>, knob: Knob) -> Result<(Assigner, Report)> {
         let quantize = || Error::quantize(self.name(index));
         match self.method_and_knob(index, knob)? {
             (Method::Grid, Knob::Slope(slope)) => {

@@ -42,7 +42,7 @@ pub(crate) struct Found {
 
 /// Makes the file at one operating point.
 pub(crate) fn at(designer: &Designer<'_>, knob: Knob) -> Result<Found> {
-    let design = designer.design(knob)?;
+    let design = designer.design(knob, false)?;
     let file = encode(designer, &design)?;
     Ok(Found {
         file,
@@ -78,9 +78,10 @@ struct Search<'a, 'd> {
 impl Search<'_, '_> {
     /// Size or loss in units of the goal: at most 1 is within it. `exact`: by the real file.
     fn trial(&mut self, knob: Knob, exact: bool) -> Result<f64> {
-        let design = self.designer.design(knob)?;
+        let rough = !exact && self.overhead.is_some();
+        let design = self.designer.design(knob, rough)?;
         let loss: f64 = design.codings.iter().flatten().map(|c| c.report.distortion).sum();
-        if let (false, Some(overhead)) = (exact, self.overhead) {
+        if let (true, Some(overhead)) = (rough, self.overhead) {
             return Ok(match self.goal {
                 Goal::Bytes(bytes) => {
                     (estimate_bytes(&design, self.designer.options.coder) + overhead) / bytes
