@@ -238,7 +238,7 @@ fn dry_run(
         ("shape", Align::Left),
         ("sensitivity", Align::Left),
         ("mean", Align::Right),
-        ("slope", Align::Right),
+        ("rule", Align::Right),
         ("treatment", Align::Left),
     ]);
     for tensor in &report.tensors {
@@ -248,7 +248,7 @@ fn dry_run(
             output::shape(tensor.shape),
             output::optional(tensor.sensitivity, str::to_owned),
             output::optional(tensor.mean_sensitivity, output::three_digits),
-            tensor.rule.clone().unwrap_or_default(),
+            output::optional(tensor.rule.as_deref(), str::to_owned),
             tensor.treatment.clone(),
         ]);
     }

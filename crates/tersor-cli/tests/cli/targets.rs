@@ -127,7 +127,7 @@ fn tensors_are_kept_and_weighed_by_name() {
     );
     fixture.fail(
         &["compress", NET, "--tensor", "a=b"],
-        "not of the form GLOB=xFACTOR",
+        "\"b\" is neither a method, nor xF",
     );
 }
 
