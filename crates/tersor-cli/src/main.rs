@@ -29,7 +29,7 @@ enum Status {
 fn run(cli: Cli) -> anyhow::Result<Status> {
     if cli.common.threads > 0 {
         rayon::ThreadPoolBuilder::new()
-            .num_threads(cli.common.threads)
+            .num_threads(cli.common.threads.min(MAX_THREADS))
             .build_global()
             .with_context(|| format!("cannot start {} threads", cli.common.threads))?;
     }
@@ -45,6 +45,9 @@ fn run(cli: Cli) -> anyhow::Result<Status> {
         Command::Man(args) => commands::completions::man(&args),
     }
 }
+
+/// More threads than this only get in each other's way.
+const MAX_THREADS: usize = 256;
 
 fn main() -> ExitCode {
     let status = run(Cli::parse()).unwrap_or_else(|error| {

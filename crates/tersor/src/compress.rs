@@ -129,6 +129,10 @@ impl<'a> Compressor<'a> {
             Target::Step(step) => {
                 search::at(&designer, Knob::Step(positive("step", f64::from(step))? as f32))?
             }
+            Target::Bpw(_) if size.n_float == 0 => {
+                let what = "the checkpoint has no floating-point elements: bits per weight mean nothing; give --size or no target";
+                return Err(Error::Options(what.into()));
+            }
             Target::Bpw(bpw) => bytes(positive("bits per weight", bpw)? * size.n_float as f64 / 8.0)?,
             Target::Ratio(ratio) => bytes(size.bytes as f64 / positive("ratio", ratio)?)?,
             Target::SizeBytes(n) => bytes(positive("size in bytes", n as f64)?)?,

@@ -4,7 +4,9 @@ use crate::Result;
 use crate::checkpoint::{CheckpointWriter, OutputFormat};
 use crate::progress::Progress;
 use rayon::prelude::*;
+use std::collections::HashMap;
 use std::io::Write;
+use std::ops::Range;
 use std::path::Path;
 use tersor_codec::{Blob, Directory, FileReader, Storage, TensorInfo};
 
@@ -82,14 +84,81 @@ fn for_each_group(
     Ok(())
 }
 
+/// A decoded group: its index, its bytes, and where in them its items are.
+struct OpenGroup {
+    index: usize,
+    bytes: Vec<u8>,
+    ranges: HashMap<usize, Range<usize>>,
+}
+
+/// Reads items one by one and keeps the group it is at, so that neighbours are decoded once.
+pub(crate) struct Items<'r, 'f> {
+    reader: &'r FileReader<'f>,
+    /// First group of each item.
+    first_group: HashMap<usize, usize>,
+    group: Option<OpenGroup>,
+}
+
+impl<'r, 'f> Items<'r, 'f> {
+    pub(crate) fn new(reader: &'r FileReader<'f>) -> Self {
+        let mut first_group = HashMap::new();
+        for (index, group) in reader.directory().groups.iter().enumerate() {
+            for segment in &group.segments {
+                first_group.entry(segment.item).or_insert(index);
+            }
+        }
+        Self {
+            reader,
+            first_group,
+            group: None,
+        }
+    }
+
+    /// Bytes of an item: a tensor that is no alias, or a blob.
+    pub(crate) fn read(&mut self, item: usize) -> Result<Vec<u8>> {
+        let mut all = Vec::new();
+        let mut next = self.first_group.get(&item).copied();
+        while let Some(index) = next {
+            let group = self.open(index)?;
+            let Some(range) = group.ranges.get(&item) else {
+                break;
+            };
+            all.extend_from_slice(group.bytes.get(range.clone()).unwrap_or_default());
+            next = Some(index + 1).filter(|&i| i < self.reader.directory().groups.len());
+        }
+        Ok(all)
+    }
+
+    fn open(&mut self, index: usize) -> Result<&OpenGroup> {
+        let group = match self.group.take().filter(|g| g.index == index) {
+            Some(group) => group,
+            None => self.decode(index)?,
+        };
+        Ok(self.group.insert(group))
+    }
+
+    fn decode(&self, index: usize) -> Result<OpenGroup> {
+        let directory = self.reader.directory();
+        let (bytes, _) = decode(self.reader, index)?;
+        let (mut ranges, mut start) = (HashMap::new(), 0);
+        for segment in directory.groups.get(index).map_or(&[][..], |g| &g.segments) {
+            let end = start + segment.len as usize * directory.item_bytes(segment.item);
+            ranges.insert(segment.item, start..end);
+            start = end;
+        }
+        Ok(OpenGroup { index, bytes, ranges })
+    }
+}
+
 /// The files beside the weights.
 pub(crate) fn read_blobs(reader: &FileReader<'_>) -> Result<Vec<Blob>> {
     let directory = reader.directory();
     let n_tensors = directory.entries.len();
+    let mut items = Items::new(reader);
     let blob = |(i, entry): (usize, &tersor_codec::BlobEntry)| {
         Ok(Blob {
             path: entry.path.clone(),
-            bytes: reader.read_item(n_tensors + i)?,
+            bytes: items.read(n_tensors + i)?,
         })
     };
     directory.blobs.iter().enumerate().map(blob).collect()
@@ -162,10 +231,11 @@ fn write(reader: &FileReader<'_>, writer: &mut CheckpointWriter<'_>, progress: &
     progress.start("decompress", total_bytes(directory));
     // Index of the next tensor to be written.
     let mut next = 0;
+    let mut items = Items::new(reader);
     let mut aliases = |writer: &mut CheckpointWriter<'_>, until: usize| -> Result<()> {
         while next < until {
             if let Some(Storage::Alias(target)) = directory.entries.get(next).map(|e| &e.storage) {
-                writer.write_tensor(&reader.read_item(*target)?)?;
+                writer.write_tensor(&items.read(*target)?)?;
             }
             next += 1;
         }

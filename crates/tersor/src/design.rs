@@ -159,33 +159,54 @@ impl<'a> Designer<'a> {
         Ok((method, knob))
     }
 
-    /// Mean over elements of all tensors of two or more dimensions: sensitivity, and sensitivity times w^2.
-    pub(crate) fn mean_stakes(&self) -> (f64, f64) {
-        self.mean_stakes_of(&Treatment::Main)
+    /// Mean sensitivity over elements of all tensors of two or more dimensions.
+    fn mean_h(&self) -> f64 {
+        let main = self
+            .plan
+            .tensors
+            .iter()
+            .zip(self.tensors())
+            .filter(|(p, _)| p.treatment == Treatment::Main);
+        let (sum, n) = main.fold((0.0, 0.0), |(sum, n), (plan, info)| {
+            let own = info.n_elements().unwrap_or(0) as f64;
+            (sum + own * plan.mean_h, n + own)
+        });
+        sum / f64::max(n, 1.0)
     }
 
-    /// What slopes are measured by: the mean of sensitivity times w^2 over tensors of two or more dimensions, or, where
-    /// there are none, of one.
-    pub(crate) fn mean_stake(&self) -> f64 {
-        let stakes = [Treatment::Main, Treatment::Fine].map(|t| self.mean_stakes_of(&t).1);
-        stakes.into_iter().find(|s| *s > 0.0).unwrap_or(0.0)
+    /// What slopes are measured by: sensitivity times w^2 of the tensors of two or more dimensions, or, where there are
+    /// none, of one. The least, the median over elements and the greatest; not the mean, which one large buffer would set.
+    pub(crate) fn stakes(&self) -> (f64, f64, f64) {
+        let mut stakes: Vec<(f64, u64)> = [Treatment::Main, Treatment::Fine]
+            .iter()
+            .map(|treatment| self.stakes_of(treatment))
+            .find(|stakes| !stakes.is_empty())
+            .unwrap_or_default();
+        stakes.sort_unstable_by(|a, b| a.0.total_cmp(&b.0));
+        let half = stakes.iter().map(|s| s.1).sum::<u64>() / 2;
+        let mut below = 0;
+        let median = stakes.iter().find(|s| {
+            below += s.1;
+            below > half
+        });
+        let stake =
+            |found: Option<&(f64, u64)>| found.map_or(f64::MIN_POSITIVE, |s| s.0.max(f64::MIN_POSITIVE));
+        (stake(stakes.first()), stake(median), stake(stakes.last()))
     }
 
-    fn mean_stakes_of(&self, treatment: &Treatment) -> (f64, f64) {
-        let mut sums = (0.0, 0.0, 0.0);
-        for (plan, info) in self.plan.tensors.iter().zip(self.tensors()) {
-            let n = info.n_elements().unwrap_or(0) as f64;
-            if plan.treatment == *treatment {
-                let (h, stake) = match plan.sensitivity {
-                    SensitivitySource::Relative => {
-                        (plan.mean_h / plan.mean_square.max(f64::MIN_POSITIVE), plan.mean_h)
-                    }
-                    _ => (plan.mean_h, plan.mean_h * plan.mean_square),
-                };
-                sums = (sums.0 + n, sums.1 + n * h, sums.2 + n * stake);
-            }
-        }
-        (sums.1 / f64::max(sums.0, 1.0), sums.2 / f64::max(sums.0, 1.0))
+    /// Sensitivity times w^2, where it is positive, and number of elements, of each tensor treated so.
+    fn stakes_of(&self, treatment: &Treatment) -> Vec<(f64, u64)> {
+        let tensors = self
+            .plan
+            .tensors
+            .iter()
+            .zip(self.tensors())
+            .filter(|(p, _)| p.treatment == *treatment);
+        let stake = tensors.map(|(plan, info)| match plan.sensitivity {
+            SensitivitySource::Relative => (plan.mean_h, info.n_elements().unwrap_or(0)),
+            _ => (plan.mean_h * plan.mean_square, info.n_elements().unwrap_or(0)),
+        });
+        stake.filter(|s| s.0 > 0.0).collect()
     }
 
     /// Designs codebooks for all tensors. A rough design looks at a part of large tensors: its codebooks are not for use, and
@@ -290,7 +311,7 @@ impl<'a> Designer<'a> {
             .collect::<Result<_>>()?;
         let parts: Vec<Source<'_>> = loaded.iter().map(Loaded::source).collect();
         let quantize = || Error::quantize(self.name(main.first().copied().unwrap_or(0)));
-        let (mean_h, _) = self.mean_stakes();
+        let mean_h = self.mean_h();
         let (assigner, report) = match (self.options.method, knob) {
             (Method::Grid, Knob::Slope(slope)) => {
                 let step = short(within(&parts, grid::step_for_slope(slope, mean_h)));

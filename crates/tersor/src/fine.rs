@@ -73,21 +73,20 @@ fn mantissa_bits(stake: f64, slope: f64) -> u32 {
 /// A tensor's index, how it is rounded, and its elements.
 type Member<'a> = (usize, Rounding, Loaded<'a>);
 
-/// Tensors that share a codebook: rounded alike, and mantissas all within [`MAX_LEVELS`].
+/// Tensors that share a codebook: rounded alike, and with no more than [`MAX_LEVELS`] together.
 fn share<'t, 'a>(tensors: &'t [Member<'a>]) -> Vec<(Rounding, Vec<&'t Member<'a>>)> {
-    // With the least and the greatest mantissa number so far.
-    let mut shared: Vec<(Rounding, Vec<&Member<'a>>, u32, u32)> = Vec::new();
+    // With the least and the greatest number of a level so far.
+    let mut shared: Vec<(Rounding, Vec<&Member<'a>>, i64, i64)> = Vec::new();
     for tensor in tensors {
-        let keys = match tensor.1 {
-            Rounding::Mantissa(bits) => tensor.2.weights.iter().map(|&w| key(w, bits)).collect(),
-            Rounding::Step(_) => vec![0],
+        let number = |w: f32| match tensor.1 {
+            Rounding::Mantissa(bits) => i64::from(key(w, bits)),
+            Rounding::Step(exponent) => (f64::from(w) / f64::from(exponent).exp2()).round() as i64,
         };
-        let (first, last) = (
-            keys.iter().copied().min().unwrap_or(0),
-            keys.iter().copied().max().unwrap_or(0),
-        );
-        let fits = |group: &&mut (Rounding, Vec<&Member<'a>>, u32, u32)| {
-            group.0 == tensor.1 && last.max(group.3) - first.min(group.2) < MAX_LEVELS as u32
+        let numbers = || tensor.2.weights.iter().map(|&w| number(w));
+        let (first, last) = (numbers().min().unwrap_or(0), numbers().max().unwrap_or(0));
+        // One level to spare at either end: ties may round the other way.
+        let fits = |group: &&mut (Rounding, Vec<&Member<'a>>, i64, i64)| {
+            group.0 == tensor.1 && last.max(group.3) - first.min(group.2) < MAX_LEVELS as i64 - 2
         };
         match shared.iter_mut().find(fits) {
             Some(group) => {

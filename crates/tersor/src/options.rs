@@ -100,8 +100,8 @@ impl std::fmt::Display for Scope {
 #[derive(Clone, Debug, Default, PartialEq)]
 #[non_exhaustive]
 pub enum Target {
-    /// Near-lossless: the squared error of the tensors of two or more dimensions is about 1/10,000 of their energy (40 dB
-    /// below it), all taken together.
+    /// Near-lossless: a slope at which the squared error of the median tensor of two or more dimensions is about 1/10,000
+    /// of its energy (40 dB below it); with sensitivities, error and energy weighted by them. Clusterings take 256 levels.
     #[default]
     NearLossless,
     /// Predicted loss per bit.

@@ -27,6 +27,8 @@ pub enum Reason {
     Scalar,
     /// No elements.
     Empty,
+    /// Two different elements only, as in a mask: exact at a bit per element at most, or little more.
+    TwoValues,
     /// So many elements are NaN or infinite.
     NotFinite(u64),
     /// Its largest magnitude is beyond what steps can be computed for.
@@ -42,6 +44,7 @@ impl std::fmt::Display for Reason {
             Self::Kept => f.write_str("kept as asked"),
             Self::Scalar => f.write_str("a single number"),
             Self::Empty => f.write_str("no elements"),
+            Self::TwoValues => f.write_str("two different values only"),
             Self::NotFinite(1) => f.write_str("1 element is NaN or infinite"),
             Self::NotFinite(n) => write!(f, "{n} elements are NaN or infinite"),
             Self::TypeRange(dtype) => write!(f, "a magnitude is more than half of the largest of {dtype}"),
@@ -105,12 +108,17 @@ pub struct Plan {
     pub warnings: Vec<String>,
 }
 
+/// Elements from which a tensor of two values is taken for a mask.
+const TWO_VALUES_FROM: usize = 64;
+
 /// What one pass over a tensor tells.
 struct Survey {
     n_not_finite: u64,
     mean_square: f64,
     largest: f32,
     positive: bool,
+    /// Whether there are two different elements, over and over, as in a mask.
+    two_values: bool,
     /// The bytes of the first element, if all are the same.
     constant: Option<f32>,
     hash: u64,
@@ -121,6 +129,9 @@ fn survey(checkpoint: &Checkpoint, index: usize, info: &TensorInfo) -> Result<Su
     let size = info.dtype.size_bytes();
     let first = bytes.get(..size).unwrap_or_default();
     let same = bytes.chunks_exact(size).all(|b| b == first);
+    let other = bytes.chunks_exact(size).find(|b| *b != first);
+    let is_known = |b: &[u8]| b == first || Some(b) == other;
+    let two_values = !same && bytes.len() >= TWO_VALUES_FROM * size && bytes.chunks_exact(size).all(is_known);
     let hash = xxh64(&bytes, 0);
     let values = weights::to_f32(&Cow::Borrowed(&*bytes), info.dtype);
     let n_not_finite = values.iter().filter(|w| !w.is_finite()).count() as u64;
@@ -144,6 +155,7 @@ fn survey(checkpoint: &Checkpoint, index: usize, info: &TensorInfo) -> Result<Su
             .copied()
             .filter(|v| same && v.is_finite())
             .filter(exact),
+        two_values,
         hash,
     })
 }
@@ -289,6 +301,7 @@ impl Plan {
         let fine_stake = stake(&Treatment::Fine, false)
             .or(main_stake.map(|s| s * row))
             .or_else(|| stake(&Treatment::Fine, true));
+        let mut missing: Vec<&str> = Vec::new();
         for (plan, info) in self.tensors.iter_mut().zip(tensors) {
             if plan.sensitivity == SensitivitySource::File {
                 continue;
@@ -300,14 +313,20 @@ impl Plan {
                 }
                 Treatment::Main if given => {
                     plan.mean_h = main_stake.unwrap_or(1.0) / plan.mean_square.max(f64::MIN_POSITIVE);
-                    let what = format!(
-                        "tensor {:?} is not in the sensitivity file: it gets the median importance of those that are",
-                        info.name
-                    );
-                    self.warnings.push(what);
+                    missing.push(info.name.as_str());
                 }
                 _ => {}
             }
+        }
+        if let Some(first) = missing.first() {
+            let which = match missing.len() {
+                1 => format!("1 tensor of two or more dimensions is not in the sensitivity file: {first:?}"),
+                n => format!(
+                    "{n} tensors of two or more dimensions are not in the sensitivity file, the first is {first:?}"
+                ),
+            };
+            let what = "what is not there gets the median importance of what is, so the predicted loss is partly a guess";
+            self.warnings.push(format!("{which}; {what}"));
         }
         if let Some(sensitivities) = sensitivities.filter(|s| !s.unused.is_empty()) {
             let names = sensitivities
@@ -372,6 +391,9 @@ fn treatment(info: &TensorInfo, survey: &Survey, options: &CompressOptions) -> T
     }
     if let Some(value) = survey.constant {
         return Treatment::Constant(value);
+    }
+    if survey.two_values {
+        return Treatment::Raw(Reason::TwoValues);
     }
     if survey.largest > LARGEST || (survey.largest < SMALLEST && survey.largest > 0.0) {
         return Treatment::Raw(Reason::Range);

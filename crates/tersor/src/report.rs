@@ -74,7 +74,7 @@ pub struct CompressReport {
     pub has_sensitivities: bool,
     /// Sum of squared errors of all tensors.
     pub squared_error: f64,
-    /// Squared error over energy, of all quantized tensors.
+    /// Squared error over energy, of all tensors of floats without NaN or infinity.
     pub noise: f64,
     /// Files made in the search.
     pub n_trials: usize,
@@ -165,7 +165,10 @@ impl CompressReport {
                 Some(Codebook::Grid { step, .. }) => Some(*step),
                 _ => None,
             });
-            if report.is_some() {
+            if plan.mean_square.is_finite()
+                && info.dtype.is_float()
+                && !matches!(plan.treatment, Treatment::Alias(_))
+            {
                 energy += n * plan.mean_square;
             }
             let (stored, reason) = match &plan.treatment {

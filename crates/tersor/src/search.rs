@@ -52,9 +52,9 @@ pub(crate) fn at(designer: &Designer<'_>, knob: Knob) -> Result<Found> {
     })
 }
 
-/// The slope at which noise is about `noise` times the weights' energy (weighted by sensitivity).
+/// The slope at which the noise of the median tensor is about `noise` times its energy (weighted by sensitivity).
 pub(crate) fn slope_for_noise(designer: &Designer<'_>, noise: f64) -> f64 {
-    SLOPE_PER_LOSS * 0.5 * designer.mean_stake().max(f64::MIN_POSITIVE) * noise
+    SLOPE_PER_LOSS * 0.5 * designer.stakes().1 * noise
 }
 
 /// The slope of files that are nearly lossless: noise 40 dB below the weights.
@@ -179,11 +179,9 @@ fn slopes(search: &mut Search<'_, '_>) -> Result<()> {
         .sum();
     let n = elements.max(1) as f64;
     let always_exact = elements < REAL_SIZES_BELOW;
-    // Between noise 90 dB below the weights and losing all of them.
-    let (least, most) = (
-        slope_for_noise(designer, 1e-9).ln(),
-        slope_for_noise(designer, 1e4).ln(),
-    );
+    // Between noise 90 dB below the weights of every tensor and losing all of them.
+    let (lowest, _, highest) = designer.stakes();
+    let (least, most) = ((lowest * 1e-9).ln(), (highest * 1e4).ln());
     let start = match search.goal {
         Goal::Bytes(bytes) => slope_for_noise(designer, (-2.0 * (8.0 * bytes / n).min(24.0)).exp2()),
         Goal::Loss(limit) => SLOPE_PER_LOSS * limit / n,
@@ -233,7 +231,7 @@ fn slopes(search: &mut Search<'_, '_>) -> Result<()> {
                 } else {
                     a.min(b) - NARROW
                 };
-                if search.best.is_some() {
+                if was_exact && search.best.is_some() {
                     return Ok(());
                 }
                 continue;

@@ -20,7 +20,7 @@ Examples:
   tersor compress net.safetensors --dry-run                 what would be done with each tensor
   cat net.safetensors | tersor compress - --ratio 10 > net.tersor
 
-Without a target the noise is 1/10,000 of the weights' energy. The input is kept.")]
+Without a target the file is near-lossless: in the median tensor of two or more dimensions the noise is 40 dB below the weights. The input is kept.")]
 pub(crate) struct CompressArgs {
     /// The checkpoint: a file (safetensors, PyTorch, npz), a folder, or - for standard input.
     #[arg(value_hint = ValueHint::AnyPath)]
@@ -92,7 +92,7 @@ struct EvaluateArgs {
     #[arg(long, value_name = "X", requires = "evaluate", allow_negative_numbers = true)]
     at_least: Option<f64>,
     /// Most runs of the command of --evaluate.
-    #[arg(long, value_name = "N", default_value_t = 12)]
+    #[arg(long, value_name = "N", default_value_t = 12, value_parser = at_least_one)]
     max_evals: usize,
 }
 
@@ -150,6 +150,14 @@ struct TensorArgs {
     /// method; kN, the levels of a clustering. Such as 'conv1.*=x0.25' or 'fc.*=hessian-kmeans,k16'.
     #[arg(long, value_name = "GLOB=RULE", value_parser = TensorRule::from_str)]
     tensor: Vec<TensorRule>,
+}
+
+/// A number of runs.
+fn at_least_one(text: &str) -> Result<usize, String> {
+    match text.parse() {
+        Ok(n) if n > 0 => Ok(n),
+        _ => Err("it must be a whole number of at least 1".into()),
+    }
 }
 
 /// What to do with the tensors that match a pattern.

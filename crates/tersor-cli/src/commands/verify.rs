@@ -56,7 +56,7 @@ pub(crate) fn run(args: &VerifyArgs, common: &Common) -> anyhow::Result<Status> 
             if let Some(path) = &args.against {
                 let original = files::open_checkpoint(path)?;
                 let report = compare(&reader, &original, &bar)?;
-                verdict.ok = report.same_layout;
+                verdict.ok = report.same_layout && report.differing.is_empty();
                 verdict.comparison = Some(report);
             }
         }
@@ -119,6 +119,7 @@ fn describe(verdict: &Verdict) -> Result<String, std::fmt::Error> {
             ("lacks", &report.missing),
             ("has no such tensor in the original:", &report.unexpected),
             ("differs in type or shape:", &report.misshapen),
+            ("differs in what is stored losslessly:", &report.differing),
         ];
         for (what, names) in lists.into_iter().filter(|(_, names)| !names.is_empty()) {
             let names: Vec<String> = names.iter().map(|name| format!("{name:?}")).collect();

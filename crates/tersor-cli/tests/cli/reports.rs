@@ -86,7 +86,8 @@ fn tensors_missing_from_the_sensitivities_are_warned_of() {
     let larger = Checkpoint::from_tensors(tensors, Vec::new(), Vec::new()).unwrap();
     synthetic::write(&larger, &fixture.path("larger.safetensors")).unwrap();
     let outcome = fixture.succeed(&["compress", "larger.safetensors", "--sensitivity", H]);
-    let start = "warning: tensor \"extra.weight\" is not in the sensitivity file";
+    let start =
+        "warning: 1 tensor of two or more dimensions is not in the sensitivity file: \"extra.weight\"";
     let warnings: Vec<&str> = outcome.stderr.lines().skip(1).collect();
     assert!(
         warnings.len() == 1 && warnings[0].starts_with(start),
