@@ -80,17 +80,15 @@ impl Search<'_, '_> {
     fn trial(&mut self, knob: Knob, exact: bool) -> Result<f64> {
         let rough = !exact && self.overhead.is_some();
         let design = self.designer.design(knob, rough)?;
-        let loss: f64 = design.codings.iter().flatten().map(|c| c.report.distortion).sum();
+        let estimate = estimate_bytes(&design, self.designer.options.coder);
         if let (true, Some(overhead)) = (rough, self.overhead) {
+            let losses = design.codings.iter().flatten().map(|c| c.report.distortion);
             return Ok(match self.goal {
-                Goal::Bytes(bytes) => {
-                    (estimate_bytes(&design, self.designer.options.coder) + overhead) / bytes
-                }
-                Goal::Loss(limit) => loss / limit,
+                Goal::Bytes(bytes) => (estimate + overhead) / bytes,
+                Goal::Loss(limit) => losses.sum::<f64>() / limit,
             });
         }
         self.n_trials += 1;
-        let estimate = estimate_bytes(&design, self.designer.options.coder);
         let file = encode(self.designer, &design)?;
         let (size, loss) = (file.bytes.len() as f64, file.loss());
         self.overhead = Some(size - estimate);
@@ -275,11 +273,10 @@ fn slopes(search: &mut Search<'_, '_>) -> Result<()> {
 
 /// Doubling and then halving over the number of levels.
 fn levels(search: &mut Search<'_, '_>) -> Result<()> {
-    let larger_is_smaller = |goal| matches!(goal, Goal::Loss(_));
     let within = |search: &mut Search<'_, '_>, k: usize| -> Result<bool> {
         Ok(search.trial(Knob::Levels(k), true)? <= 1.0)
     };
-    let by_loss = larger_is_smaller(search.goal);
+    let by_loss = matches!(search.goal, Goal::Loss(_));
     let (mut low, mut high) = (1usize, 1usize);
     // Bytes: the largest k within; loss: the smallest k within.
     loop {
