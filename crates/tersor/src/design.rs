@@ -3,7 +3,7 @@
 use crate::checkpoint::Checkpoint;
 use crate::fine::{self, FineCodebooks};
 use crate::options::{Centres, CompressOptions, Method, Rule, Scope};
-use crate::plan::{Plan, SensitivitySource, Treatment};
+use crate::plan::{Plan, TensorPlan, Treatment};
 use crate::search::near_lossless_slope;
 use crate::sensitivity::Sensitivities;
 use crate::{Error, Result, weights};
@@ -116,10 +116,7 @@ impl<'a> Designer<'a> {
         let weights = weights::load(self.checkpoint, index)?;
         let h = self.plan.load_h(self.tensors(), self.sensitivities, index)?;
         let plan = self.plan.tensors.get(index);
-        let mean_h = plan.map_or(1.0, |p| match p.sensitivity {
-            SensitivitySource::Relative => p.mean_h / p.mean_square.max(f64::MIN_POSITIVE),
-            _ => p.mean_h,
-        });
+        let mean_h = plan.map_or(1.0, TensorPlan::constant_h);
         Ok(Loaded { weights, h, mean_h })
     }
 
@@ -202,10 +199,7 @@ impl<'a> Designer<'a> {
             .iter()
             .zip(self.tensors())
             .filter(|(p, _)| p.treatment == *treatment);
-        let stake = tensors.map(|(plan, info)| match plan.sensitivity {
-            SensitivitySource::Relative => (plan.mean_h, info.n_elements().unwrap_or(0)),
-            _ => (plan.mean_h * plan.mean_square, info.n_elements().unwrap_or(0)),
-        });
+        let stake = tensors.map(|(plan, info)| (plan.stake(), info.n_elements().unwrap_or(0)));
         stake.filter(|s| s.0 > 0.0).collect()
     }
 

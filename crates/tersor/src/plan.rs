@@ -99,6 +99,24 @@ pub struct TensorPlan {
     pub aliases: Vec<usize>,
 }
 
+impl TensorPlan {
+    /// Sensitivity times w^2: what an element stakes, on average.
+    pub(crate) fn stake(&self) -> f64 {
+        match self.sensitivity {
+            SensitivitySource::Relative => self.mean_h,
+            SensitivitySource::File | SensitivitySource::Default => self.mean_h * self.mean_square,
+        }
+    }
+
+    /// The one sensitivity of all elements where each has not its own.
+    pub(crate) fn constant_h(&self) -> f64 {
+        match self.sensitivity {
+            SensitivitySource::Relative => self.mean_h / self.mean_square.max(f64::MIN_POSITIVE),
+            SensitivitySource::File | SensitivitySource::Default => self.mean_h,
+        }
+    }
+}
+
 /// What will be done with a checkpoint.
 #[derive(Clone, Debug)]
 pub struct Plan {
@@ -279,10 +297,7 @@ impl Plan {
                 .iter()
                 .filter(|p| is(p, treatment))
                 .filter(|p| all || covered(p));
-            let mut stakes: Vec<f64> = chosen
-                .map(|p| p.mean_h * p.mean_square)
-                .filter(|s| *s > 0.0)
-                .collect();
+            let mut stakes: Vec<f64> = chosen.map(TensorPlan::stake).filter(|s| *s > 0.0).collect();
             stakes.sort_unstable_by(f64::total_cmp);
             stakes.get(stakes.len() / 2).copied()
         };
