@@ -1,0 +1,37 @@
+//! Data sets to train and to measure networks on: files and generated digits in, buffers of `f32` out.
+//!
+//! | module | what |
+//! |---|---|
+//! | [`digits`] | handwritten-like digits, generated: needs no file |
+//! | [`idx`] | MNIST and data sets of its layout |
+//! | [`cifar`] | CIFAR-10, binary version |
+//!
+//! All give [`Images`]: pixels in memory, which [`Images::batch`] turns into normalised NCHW buffers.
+//! [`Batches`] puts indices in random order, and [`Augment`] changes training images.
+//!
+//! The crate names no deep-learning framework. The same seed gives the same images, order and changes on every
+//! machine and for any number of threads. Files are not trusted: a damaged one gives an error that names it, and
+//! memory is bounded by the size of the file.
+
+pub mod augment;
+pub mod cifar;
+pub mod digits;
+pub mod idx;
+
+mod batches;
+mod error;
+mod images;
+mod normalize;
+mod official;
+mod random;
+mod source;
+mod warp;
+
+pub use augment::{Augment, Key};
+pub use batches::Batches;
+pub use error::{DataError, Result};
+pub use images::{Images, Split};
+pub use normalize::Normalize;
+pub use official::Official;
+pub use random::Random;
+pub use warp::AffineRange;
