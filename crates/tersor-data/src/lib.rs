@@ -5,8 +5,10 @@
 //! | [`digits`] | handwritten-like digits, generated: needs no file |
 //! | [`idx`] | MNIST and data sets of its layout |
 //! | [`cifar`] | CIFAR-10, binary version |
+//! | [`folder`] | JPEG and PNG files: a subfolder per class, or a table of labels |
+//! | [`text`] | plain text, and a tokenizer for it |
 //!
-//! All give [`Images`]: pixels in memory, which [`Images::batch`] turns into normalised NCHW buffers.
+//! All but the last give [`Images`]: pixels in memory, which [`Images::batch`] turns into normalised NCHW buffers.
 //! [`Batches`] puts indices in random order, and [`Augment`] changes training images.
 //!
 //! The crate names no deep-learning framework. The same seed gives the same images, order and changes on every
@@ -16,7 +18,9 @@
 pub mod augment;
 pub mod cifar;
 pub mod digits;
+pub mod folder;
 pub mod idx;
+pub mod text;
 
 mod batches;
 mod error;
