@@ -3,11 +3,14 @@
 use crate::error::{DataError, Result};
 use flate2::bufread::MultiGzDecoder;
 use std::fs::File;
+use std::io::ErrorKind::{InvalidData, InvalidInput, UnexpectedEof};
 use std::io::{BufRead, BufReader, Read};
 use std::path::{Path, PathBuf};
 
 /// DEFLATE makes at most 258 bytes of two bits; gzip's own header only lowers that.
 const MAX_EXPANSION: u64 = 1032;
+/// What to do about a file that is cut off.
+const AGAIN: &str = "get the file again";
 
 /// A file being read, decompressed if it is gzip by its first bytes.
 pub(crate) struct Source {
@@ -101,13 +104,13 @@ impl Source {
 
     fn at_most(&mut self, len: u64) -> Result<Vec<u8>> {
         let mut bytes = Vec::new();
-        self.reader
-            .by_ref()
-            .take(len)
-            .read_to_end(&mut bytes)
-            .map_err(DataError::io(&self.path))?;
-        Ok(bytes)
+        match self.reader.by_ref().take(len).read_to_end(&mut bytes) {
+            Ok(_) => Ok(bytes),
+            // What a damaged gzip stream gives.
+            Err(error) if matches!(error.kind(), UnexpectedEof | InvalidData | InvalidInput) => {
+                Err(self.corrupt(format!("compressed data: {error}; {AGAIN}")))
+            }
+            Err(error) => Err(DataError::io(&self.path)(error)),
+        }
     }
 }
-
-const AGAIN: &str = "get the file again";
