@@ -9,7 +9,13 @@ import re
 import sys
 import tomllib
 
-SHORT_NAMES = {"tersor-codec": "codec", "tersor-quant": "quant", "tersor": "tersor", "tersor-cli": "cli"}
+SHORT_NAMES = {
+    "tersor-codec": "codec",
+    "tersor-data": "data",
+    "tersor-quant": "quant",
+    "tersor": "tersor",
+    "tersor-cli": "cli",
+}
 
 
 def named_files(text, paths):

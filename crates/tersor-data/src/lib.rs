@@ -11,9 +11,20 @@
 //! All but the last give [`Images`]: pixels in memory, which [`Images::batch`] turns into normalised NCHW buffers.
 //! [`Batches`] puts indices in random order, and [`Augment`] changes training images.
 //!
+//! ```
+//! use tersor_data::{Augment, Batches, Key, Normalize, digits};
+//!
+//! let split = digits::split(100, 20, 1);
+//! for indices in Batches::shuffled(split.train.len(), 32, 1, 0) {
+//!     let key = Key { seed: 1, epoch: 0 };
+//!     let batch = split.train.augmented_batch(&indices, &Normalize::unit(), &Augment::elastic(), key);
+//!     assert_eq!(batch.len(), indices.len() * 28 * 28); // NCHW
+//! }
+//! ```
+//!
 //! The crate names no deep-learning framework. The same seed gives the same images, order and changes on every
 //! machine and for any number of threads. Files are not trusted: a damaged one gives an error that names it, and
-//! memory is bounded by the size of the file.
+//! memory is bounded by the size of the file, that of decoded images by a limit.
 
 pub mod augment;
 pub mod cifar;

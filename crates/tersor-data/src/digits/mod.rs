@@ -1,8 +1,11 @@
 //! Handwritten-like digits, generated.
 //!
-//! A digit is a template of strokes ([`template`]) that is jittered, slanted, rotated, stretched, shifted and
-//! bent, then drawn with a pen of random width and pressure ([`ink`]), with blur, contrast and noise of its own.
-//! Difficulty is that of MNIST: a linear model stays below 93 %, LeNet-5 reaches 98 to 99.5 %.
+//! A digit is a template of strokes that is jittered, slanted, rotated, stretched, shifted and bent, then drawn with
+//! a pen of random width and pressure, with blur, contrast and noise of its own; now and then the pen leaves a gap.
+//!
+//! The constants of that are set so that the set is about as hard as MNIST. Measured on 5,000 test images: a linear
+//! model has 89.0 % after 20,000 training images and 90.1 % after 60,000, LeNet-5 (20 and 50 channels, 500 hidden
+//! units) 99.0 % after 5 epochs of 20,000.
 
 mod ink;
 mod pose;
