@@ -147,3 +147,46 @@ impl Images {
         self.shape.iter().product()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Three images of two channels, one row and two columns; their pixels count upwards.
+    fn images() -> Images {
+        Images::new([2, 1, 2], (0..12).collect(), vec![4, 0, 2], 5)
+    }
+
+    #[test]
+    fn subsets_follow_their_indices() {
+        let subset = images().subset([2, 0, 2]);
+        assert_eq!(
+            (subset.len(), subset.classes(), subset.labels()),
+            (3, 5, &[2, 4, 2][..])
+        );
+        assert_eq!(
+            [subset.pixels(0), subset.pixels(1)],
+            [[8, 9, 10, 11], [0, 1, 2, 3]]
+        );
+    }
+
+    #[test]
+    fn a_split_loses_nothing() {
+        let (head, tail) = images().split_at(1);
+        assert_eq!((head, tail), (images().subset([0]), images().subset([1, 2])));
+        let (head, tail) = images().split_at(3);
+        assert_eq!((head, tail.is_empty(), tail.classes()), (images(), true, 5));
+    }
+
+    #[test]
+    fn batches_are_normalised_per_channel() {
+        let normalize = Normalize {
+            scale: vec![1.0, 10.0],
+            shift: vec![0.0, 0.5],
+            reverse_channels: false,
+        };
+        let batch = images().batch(&[1, 0], &normalize);
+        assert_eq!(batch, [4.0, 5.0, 60.5, 70.5, 0.0, 1.0, 20.5, 30.5]);
+        assert!(images().batch(&[], &normalize).is_empty());
+    }
+}
