@@ -12,6 +12,7 @@ import tomllib
 SHORT_NAMES = {
     "tersor-codec": "codec",
     "tersor-data": "data",
+    "tersor-nets": "nets",
     "tersor-quant": "quant",
     "tersor": "tersor",
     "tersor-cli": "cli",

@@ -40,7 +40,10 @@ fn run(cli: Cli) -> anyhow::Result<Status> {
         Command::Inspect(args) => commands::inspect::run(&args, common),
         Command::Verify(args) => commands::verify::run(&args, common),
         Command::Sweep(args) => commands::sweep::run(&args, common),
+        #[cfg(feature = "nets")]
         Command::Demo(args) => commands::demo::run(&args, common),
+        #[cfg(feature = "nets")]
+        Command::Net(command) => commands::net::run(&command, common),
         Command::Completions(args) => commands::completions::run(&args),
         Command::Man(args) => commands::completions::man(&args),
     }

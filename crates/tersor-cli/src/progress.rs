@@ -10,6 +10,7 @@ use tersor::Progress;
 /// Shows one bar at a time on standard error; nothing if that is no terminal or the user wants quiet.
 pub(crate) struct Bar {
     is_shown: bool,
+    is_quiet: bool,
     current: Mutex<Option<ProgressBar>>,
 }
 
@@ -18,7 +19,23 @@ impl Bar {
     pub(crate) fn new(is_quiet: bool) -> Self {
         Self {
             is_shown: !is_quiet && std::io::stderr().is_terminal(),
+            is_quiet,
             current: Mutex::new(None),
+        }
+    }
+
+    /// A line above the bar; nothing if the user wants quiet.
+    pub(crate) fn println(&self, text: &str) {
+        if self.is_quiet {
+            return;
+        }
+        let mut is_said = false;
+        self.with(|bar| {
+            bar.suspend(|| crate::output::say(text));
+            is_said = true;
+        });
+        if !is_said {
+            crate::output::say(text);
         }
     }
 

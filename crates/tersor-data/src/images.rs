@@ -29,9 +29,9 @@ pub struct Split {
 }
 
 impl Images {
-    /// Images of `shape` = \[channels, height, width\], one after another in `pixels`. The readers have checked
-    /// that lengths fit and that every label is below `classes`.
-    pub(crate) fn new(shape: [usize; 3], pixels: Vec<u8>, labels: Vec<u16>, classes: usize) -> Self {
+    /// Images of `shape` = \[channels, height, width\], one after another in `pixels`. The caller sees to it
+    /// that lengths fit and that every label is below `classes`; in debug builds a breach panics.
+    pub fn new(shape: [usize; 3], pixels: Vec<u8>, labels: Vec<u16>, classes: usize) -> Self {
         debug_assert_eq!(
             pixels.len(),
             shape.iter().product::<usize>() * labels.len(),

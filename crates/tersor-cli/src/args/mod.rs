@@ -1,6 +1,8 @@
 //! The command line: what can be asked for. Every text of `--help`, of the completions and of the manual pages is here.
 
 mod compress;
+#[cfg(feature = "nets")]
+pub(crate) mod net;
 mod values;
 
 pub(crate) use compress::{CompressArgs, SensitivityArgs};
@@ -19,7 +21,7 @@ Examples:
   tersor compress net.safetensors --bpw 3         about 3 bits per weight, to net.tersor
   tersor decompress net.tersor                    back to net.safetensors
   tersor verify net.tersor --against net.safetensors
-  tersor demo                                     see it work on a checkpoint it makes itself
+  tersor demo                                     see it work on a network that it trains itself
 
 Exit status: 0 done, 1 a negative answer (verify), 2 failure or wrong usage.")]
 pub(crate) struct Cli {
@@ -63,8 +65,13 @@ pub(crate) enum Command {
     Verify(VerifyArgs),
     /// Compress with many methods to many sizes and tabulate what each costs.
     Sweep(SweepArgs),
-    /// See it work: compress a checkpoint that the program makes itself, decode it and compare.
-    Demo(DemoArgs),
+    /// See it work: a network trained, pruned, quantized, fine-tuned and scored, from nothing to small files.
+    #[cfg(feature = "nets")]
+    Demo(net::DemoArgs),
+    /// Train, measure, prune and repair networks.
+    #[cfg(feature = "nets")]
+    #[command(subcommand)]
+    Net(net::NetCommand),
     /// Print a completion script for a shell.
     Completions(CompletionsArgs),
     /// Print the manual page, or write the pages of all commands to a folder.
@@ -191,21 +198,6 @@ pub(crate) struct SweepArgs {
     /// Overwrite the picture if it is there.
     #[arg(short, long)]
     pub(crate) force: bool,
-}
-
-/// Arguments of `demo`.
-#[derive(Args, Debug)]
-#[command(after_help = "\
-Examples:
-  tersor demo                                     a table of methods at 2, 3 and 4 bits per weight
-  tersor demo --seed 7 --json")]
-pub(crate) struct DemoArgs {
-    /// Seed of the random numbers that the checkpoint is made of.
-    #[arg(long, value_name = "N", default_value_t = 1)]
-    pub(crate) seed: u64,
-    /// Print one JSON object instead of text.
-    #[arg(long)]
-    pub(crate) json: bool,
 }
 
 /// Arguments of `completions`.

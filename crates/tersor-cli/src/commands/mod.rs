@@ -3,7 +3,10 @@
 pub(crate) mod completions;
 pub(crate) mod compress;
 pub(crate) mod decompress;
+#[cfg(feature = "nets")]
 pub(crate) mod demo;
 pub(crate) mod inspect;
+#[cfg(feature = "nets")]
+pub(crate) mod net;
 pub(crate) mod sweep;
 pub(crate) mod verify;

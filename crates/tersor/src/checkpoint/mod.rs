@@ -17,6 +17,7 @@ mod safetensors;
 mod sharded;
 mod source;
 mod staging;
+mod whole;
 mod writer;
 
 pub use error::CheckpointError;

@@ -1,0 +1,400 @@
+//! Arguments of `tersor net` and `tersor demo`.
+
+use clap::{Args, Subcommand, ValueEnum, ValueHint};
+use std::path::PathBuf;
+
+/// Arguments of `demo`.
+#[derive(Args, Debug)]
+#[command(after_help = "\
+Examples:
+  tersor demo                                     on digits that the program draws itself; needs no file
+  tersor demo --data mnist                        on MNIST, from a folder with its four files")]
+pub(crate) struct DemoArgs {
+    /// Images to train on: `digits`, `digits:N`, or a folder with MNIST's files.
+    #[arg(long, value_name = "DATA", default_value = "digits:10000")]
+    pub(crate) data: String,
+    /// Seed of everything random.
+    #[arg(long, value_name = "N", default_value_t = 1)]
+    pub(crate) seed: u64,
+    /// Folder for the files, kept afterwards. Without it they go to a temporary one.
+    #[arg(short, long, value_name = "DIR", value_hint = ValueHint::DirPath)]
+    pub(crate) output: Option<PathBuf>,
+    /// Where the network runs.
+    #[arg(long, value_name = "NAME", default_value = "cpu")]
+    pub(crate) device: String,
+    /// Print one JSON object instead of text.
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+/// The verbs of `net`.
+#[derive(Debug, Subcommand)]
+pub(crate) enum NetCommand {
+    /// Train a network.
+    Train(Box<TrainArgs>),
+    /// Measure accuracy and loss of a checkpoint or a .tersor file.
+    #[command(visible_alias = "eval")]
+    Evaluate(EvaluateArgs),
+    /// Measure how sensitive the loss is to each parameter, for `tersor compress --sensitivity`.
+    Sensitivity(SensitivityArgs),
+    /// Set the least valuable parameters to zero while the others train on.
+    Prune(Box<PruneArgs>),
+    /// Fine-tune the shared values of a .tersor file.
+    Finetune(FinetuneArgs),
+    /// Repair the normalisation of a .tersor file with unlabelled images.
+    Repair(RepairArgs),
+    /// Fold the running statistics of batch-norm into its scale and shift.
+    Fold(FoldArgs),
+    /// Repeat an experiment of the paper, or check the files of one.
+    Reproduce(ReproduceArgs),
+}
+
+/// Which network, on what data, where.
+#[derive(Args, Debug)]
+pub(crate) struct TaskArgs {
+    /// The network: lenet5, resnet20, resnet32, resnet44, resnet56, alexnet, squeezenet1_1, or llama:CONFIG.json.
+    #[arg(long, value_name = "NAME")]
+    pub(crate) net: String,
+    /// Data: `digits`, `digits:N`, `digits:N:SEED`, or a path: MNIST's files, CIFAR-10's, a folder of images, a text.
+    #[arg(long, value_name = "DATA")]
+    pub(crate) data: String,
+    /// Tokenizer of a text, in llama2.c's format.
+    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
+    pub(crate) tokenizer: Option<PathBuf>,
+    /// Where the network runs.
+    #[arg(long, value_name = "NAME", default_value = "cpu")]
+    pub(crate) device: String,
+}
+
+/// Where results go.
+#[derive(Args, Debug)]
+pub(crate) struct OutputArgs {
+    /// The file to write.
+    #[arg(short, long, value_name = "FILE", value_hint = ValueHint::FilePath)]
+    pub(crate) output: PathBuf,
+    /// Overwrite it if it is there.
+    #[arg(short, long)]
+    pub(crate) force: bool,
+}
+
+/// What training does to images.
+#[derive(Clone, Copy, Debug, ValueEnum, PartialEq, Eq)]
+pub(crate) enum AugmentArg {
+    /// Nothing.
+    None,
+    /// Rotation, scale, shear and shift, for digits.
+    Affine,
+    /// Affine and a smooth displacement, for digits.
+    Elastic,
+    /// Random crops of the padded image and mirror images, for CIFAR-10.
+    CropFlip,
+}
+
+/// A rule of steps.
+#[derive(Clone, Copy, Debug, ValueEnum, PartialEq, Eq)]
+pub(crate) enum OptimizerArg {
+    /// Adam, beta 0.9 and 0.999.
+    Adam,
+    /// Gradient descent with momentum 0.9 and weight decay 1e-4.
+    Sgd,
+}
+
+/// How to train.
+#[derive(Args, Debug)]
+pub(crate) struct TrainingArgs {
+    /// Passes over the training set.
+    #[arg(long, value_name = "N", default_value_t = 10)]
+    pub(crate) epochs: usize,
+    /// Examples per step.
+    #[arg(long, value_name = "N", default_value_t = 128)]
+    pub(crate) batch: usize,
+    /// Highest learning rate; it rises over the first tenth and falls as half a cosine.
+    #[arg(long, value_name = "RATE", default_value_t = 1e-3)]
+    pub(crate) rate: f64,
+    /// The rule of steps.
+    #[arg(long, value_enum, default_value = "adam")]
+    pub(crate) optimizer: OptimizerArg,
+    /// What training does to images.
+    #[arg(long, value_enum, default_value = "none")]
+    pub(crate) augment: AugmentArg,
+    /// Seed of initial weights, order and augmentation.
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    pub(crate) seed: u64,
+    /// File for the state after each epoch; if it is there, the training goes on from it.
+    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
+    pub(crate) resume: Option<PathBuf>,
+    /// File for Adam's second moments as sensitivities, besides the weights.
+    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
+    pub(crate) sensitivity: Option<PathBuf>,
+}
+
+/// Arguments of `net train`.
+#[derive(Args, Debug)]
+#[command(after_help = "\
+Examples:
+  tersor net train --net lenet5 --data digits --epochs 5 -o lenet.safetensors
+  tersor net train --net resnet20 --data cifar10 --optimizer sgd --rate 0.1 --augment crop-flip -o r20.safetensors")]
+pub(crate) struct TrainArgs {
+    /// The network, its data and its device.
+    #[command(flatten)]
+    pub(crate) task: TaskArgs,
+    /// Weights to begin with, instead of random ones.
+    #[arg(long, value_name = "FILE", value_hint = ValueHint::AnyPath)]
+    pub(crate) from: Option<PathBuf>,
+    /// How.
+    #[command(flatten)]
+    pub(crate) training: TrainingArgs,
+    /// Where to.
+    #[command(flatten)]
+    pub(crate) output: OutputArgs,
+}
+
+/// Arguments of `net evaluate`.
+#[derive(Args, Debug)]
+#[command(after_help = "\
+Examples:
+  tersor net evaluate --net resnet32 --data cifar10 resnet32.safetensors
+  tersor net evaluate --net resnet32 --data cifar10 resnet32.tersor --against resnet32.safetensors")]
+pub(crate) struct EvaluateArgs {
+    /// A checkpoint or a .tersor file.
+    #[arg(value_name = "WEIGHTS", value_hint = ValueHint::AnyPath)]
+    pub(crate) weights: PathBuf,
+    /// The network, its data and its device.
+    #[command(flatten)]
+    pub(crate) task: TaskArgs,
+    /// The original: both are measured on the same examples, and the divergence from it.
+    #[arg(long, value_name = "WEIGHTS", value_hint = ValueHint::AnyPath)]
+    pub(crate) against: Option<PathBuf>,
+    /// Only the first N examples.
+    #[arg(long, value_name = "N")]
+    pub(crate) samples: Option<usize>,
+    /// Examples per pass.
+    #[arg(long, value_name = "N", default_value_t = 100)]
+    pub(crate) batch: usize,
+    /// Print one JSON object instead of text.
+    #[arg(long)]
+    pub(crate) json: bool,
+    /// Print nothing but the accuracy as a number, for `tersor compress --evaluate`.
+    #[arg(long, conflicts_with = "json")]
+    pub(crate) score: bool,
+}
+
+/// How sensitivities are measured.
+#[derive(Clone, Copy, Debug, ValueEnum, PartialEq, Eq)]
+pub(crate) enum EstimatorArg {
+    /// Fisher diagonal, labels drawn from the network.
+    Fisher,
+    /// Empirical Fisher diagonal, the data's labels.
+    Empirical,
+    /// Hessian diagonal by second-order back-propagation, the paper's.
+    Hessian,
+    /// Hessian diagonal by products with random vectors.
+    Hutchinson,
+    /// Adam's mean squared gradient at learning rate 0.
+    Adam,
+    /// Its root.
+    SqrtAdam,
+}
+
+/// Arguments of `net sensitivity`.
+#[derive(Args, Debug)]
+#[command(after_help = "\
+Examples:
+  tersor net sensitivity --net resnet32 --data cifar10 resnet32.safetensors -o fisher.safetensors
+  tersor net sensitivity --net lenet5 --data mnist lenet.safetensors --estimator hessian -o hessian.safetensors
+  tersor compress resnet32.safetensors --sensitivity fisher.safetensors --bpw 3")]
+pub(crate) struct SensitivityArgs {
+    /// A checkpoint.
+    #[arg(value_name = "WEIGHTS", value_hint = ValueHint::AnyPath)]
+    pub(crate) weights: PathBuf,
+    /// The network, its data and its device.
+    #[command(flatten)]
+    pub(crate) task: TaskArgs,
+    /// How it is measured.
+    #[arg(long, value_enum, default_value = "fisher")]
+    pub(crate) estimator: EstimatorArg,
+    /// Training examples used; test examples if there are none.
+    #[arg(long, value_name = "N", default_value_t = 1000)]
+    pub(crate) samples: usize,
+    /// Examples per pass. Default: 5 for Fisher and Adam, 50 otherwise.
+    #[arg(long, value_name = "N")]
+    pub(crate) batch: Option<usize>,
+    /// Divides logits before the softmax, for Fisher.
+    #[arg(long, value_name = "T", default_value_t = 1.0)]
+    pub(crate) temperature: f32,
+    /// Random vectors per batch, for Hutchinson.
+    #[arg(long, value_name = "N", default_value_t = 4)]
+    pub(crate) probes: usize,
+    /// What is done to images, for Fisher and Adam.
+    #[arg(long, value_enum, default_value = "none")]
+    pub(crate) augment: AugmentArg,
+    /// Also Gram matrices of layers' inputs and second moments of output gradients.
+    #[arg(long)]
+    pub(crate) gram: bool,
+    /// Seed of order, labels and vectors.
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    pub(crate) seed: u64,
+    /// Where to.
+    #[command(flatten)]
+    pub(crate) output: OutputArgs,
+}
+
+/// What a parameter is worth.
+#[derive(Clone, Copy, Debug, ValueEnum, PartialEq, Eq)]
+pub(crate) enum ScoreArg {
+    /// Its magnitude.
+    Magnitude,
+    /// The loss that its removal adds.
+    Loss,
+    /// That loss over the bits that its removal saves.
+    LossPerBit,
+}
+
+/// Arguments of `net prune`.
+#[derive(Args, Debug)]
+#[command(after_help = "\
+Examples:
+  tersor net prune --net lenet5 --data mnist lenet.safetensors --keep 8.55% --epochs 12 -o pruned.safetensors
+  tersor net prune --net lenet5 --data mnist lenet.safetensors --keep 2600 --score loss-per-bit --weights-only \\
+      --augment elastic --epochs 40 -o sparse.safetensors")]
+pub(crate) struct PruneArgs {
+    /// A checkpoint.
+    #[arg(value_name = "WEIGHTS", value_hint = ValueHint::AnyPath)]
+    pub(crate) weights: PathBuf,
+    /// The network, its data and its device.
+    #[command(flatten)]
+    pub(crate) task: TaskArgs,
+    /// What remains of weights and biases: a number, or a share such as 8.55%.
+    #[arg(long, value_name = "N")]
+    pub(crate) keep: String,
+    /// Which go first.
+    #[arg(long, value_enum, default_value = "magnitude")]
+    pub(crate) score: ScoreArg,
+    /// Leave biases alone.
+    #[arg(long)]
+    pub(crate) weights_only: bool,
+    /// How the rest trains on.
+    #[command(flatten)]
+    pub(crate) training: TrainingArgs,
+    /// Where to.
+    #[command(flatten)]
+    pub(crate) output: OutputArgs,
+}
+
+/// Arguments of `net finetune`.
+#[derive(Args, Debug)]
+#[command(after_help = "\
+Examples:
+  tersor net finetune --net lenet5 --data mnist lenet.tersor -o tuned.tersor")]
+pub(crate) struct FinetuneArgs {
+    /// A .tersor file.
+    #[arg(value_name = "FILE", value_hint = ValueHint::FilePath)]
+    pub(crate) file: PathBuf,
+    /// The network, its data and its device.
+    #[command(flatten)]
+    pub(crate) task: TaskArgs,
+    /// Passes over the training set.
+    #[arg(long, value_name = "N", default_value_t = 1)]
+    pub(crate) epochs: usize,
+    /// Examples per step.
+    #[arg(long, value_name = "N", default_value_t = 128)]
+    pub(crate) batch: usize,
+    /// Learning rate at the beginning; it falls as half a cosine.
+    #[arg(long, value_name = "RATE", default_value_t = 3e-4)]
+    pub(crate) rate: f64,
+    /// What training does to images.
+    #[arg(long, value_enum, default_value = "none")]
+    pub(crate) augment: AugmentArg,
+    /// Seed of order and augmentation.
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    pub(crate) seed: u64,
+    /// Where to.
+    #[command(flatten)]
+    pub(crate) output: OutputArgs,
+}
+
+/// Arguments of `net repair`.
+#[derive(Args, Debug)]
+#[command(after_help = "\
+Examples:
+  tersor net repair --net resnet32 --data cifar10 resnet32.tersor --original resnet32.safetensors -o repaired.tersor")]
+pub(crate) struct RepairArgs {
+    /// A .tersor file.
+    #[arg(value_name = "FILE", value_hint = ValueHint::FilePath)]
+    pub(crate) file: PathBuf,
+    /// The network, its data and its device. Labels are not used.
+    #[command(flatten)]
+    pub(crate) task: TaskArgs,
+    /// The checkpoint that was compressed.
+    #[arg(long, value_name = "WEIGHTS", value_hint = ValueHint::AnyPath)]
+    pub(crate) original: PathBuf,
+    /// Training images used; test images if there are none.
+    #[arg(long, value_name = "N", default_value_t = 500)]
+    pub(crate) samples: usize,
+    /// Seed of the choice of images.
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    pub(crate) seed: u64,
+    /// Where to.
+    #[command(flatten)]
+    pub(crate) output: OutputArgs,
+}
+
+/// Arguments of `net fold`.
+#[derive(Args, Debug)]
+#[command(after_help = "\
+Examples:
+  tersor net fold --net resnet32 resnet32.safetensors -o folded.safetensors")]
+pub(crate) struct FoldArgs {
+    /// A checkpoint.
+    #[arg(value_name = "WEIGHTS", value_hint = ValueHint::AnyPath)]
+    pub(crate) weights: PathBuf,
+    /// The network.
+    #[arg(long, value_name = "NAME")]
+    pub(crate) net: String,
+    /// Where to.
+    #[command(flatten)]
+    pub(crate) output: OutputArgs,
+}
+
+/// An experiment of the paper.
+#[derive(Clone, Copy, Debug, ValueEnum, PartialEq, Eq)]
+pub(crate) enum ExperimentArg {
+    /// Table 1: pruned, quantized four ways at the paper's ratios, Huffman coded, fine-tuned.
+    Table1,
+}
+
+/// Arguments of `net reproduce`.
+#[derive(Args, Debug)]
+#[command(after_help = "\
+Examples:
+  tersor net reproduce table1 --net lenet5 --data mnist -o table1         an hour or two; a killed run goes on
+  tersor net reproduce table1 --net lenet5 --data mnist -o docs/results/table1-lenet5 --check")]
+pub(crate) struct ReproduceArgs {
+    /// The experiment.
+    #[arg(value_enum)]
+    pub(crate) experiment: ExperimentArg,
+    /// The network; lenet5.
+    #[arg(long, value_name = "NAME", default_value = "lenet5")]
+    pub(crate) net: String,
+    /// A folder with MNIST's files; `digits:N` for a rehearsal.
+    #[arg(long, value_name = "DATA")]
+    pub(crate) data: String,
+    /// Folder of the report, its files and the state of trainings.
+    #[arg(short, long, value_name = "DIR", value_hint = ValueHint::DirPath)]
+    pub(crate) output: PathBuf,
+    /// Seeds, one run each.
+    #[arg(long, value_name = "N", value_delimiter = ',', default_values_t = [1, 2, 3])]
+    pub(crate) seeds: Vec<u64>,
+    /// Passes: dense, while pruning, augmented, fine-tuning.
+    #[arg(long, value_name = "N", value_delimiter = ',', default_values_t = [10, 12, 5, 1])]
+    pub(crate) epochs: Vec<usize>,
+    /// Decode and score the files of a report that is there; status 1 if one differs.
+    #[arg(long)]
+    pub(crate) check: bool,
+    /// Where the network runs.
+    #[arg(long, value_name = "NAME", default_value = "cpu")]
+    pub(crate) device: String,
+    /// Print one JSON object instead of text.
+    #[arg(long)]
+    pub(crate) json: bool,
+}

@@ -1,0 +1,187 @@
+//! `tersor net`: networks trained, measured and changed.
+
+mod evaluate;
+mod finetune;
+mod fold;
+mod prune;
+mod repair;
+mod reproduce;
+mod sensitivity;
+mod train;
+
+use crate::Status;
+use crate::args::Common;
+use crate::args::net::{AugmentArg, NetCommand, OptimizerArg, OutputArgs, TaskArgs, TrainingArgs};
+use crate::progress::Bar;
+use anyhow::{Context as _, bail};
+use std::path::Path;
+use tersor::checkpoint::Checkpoint;
+use tersor::codec::{Coder, EncodeOptions, FileReader, Limits, MAGIC, QuantizedCheckpoint};
+use tersor_data::Augment;
+use tersor_nets::examples::Examples;
+use tersor_nets::graph::Network;
+use tersor_nets::shared::to_parameters;
+use tersor_nets::task::{DataOptions, DataSets, Subset, open_data};
+use tersor_nets::train::{EpochReport, Optimizer, Schedule, TrainOptions};
+use tersor_nets::{Device, Parameters, open_device};
+
+/// Runs a verb.
+pub(crate) fn run(command: &NetCommand, common: &Common) -> anyhow::Result<Status> {
+    match command {
+        NetCommand::Train(args) => train::run(args, common),
+        NetCommand::Evaluate(args) => evaluate::run(args, common),
+        NetCommand::Sensitivity(args) => sensitivity::run(args, common),
+        NetCommand::Prune(args) => prune::run(args, common),
+        NetCommand::Finetune(args) => finetune::run(args, common),
+        NetCommand::Repair(args) => repair::run(args, common),
+        NetCommand::Fold(args) => fold::run(args),
+        NetCommand::Reproduce(args) => reproduce::run(args, common),
+    }
+}
+
+/// A network with its data.
+struct Task {
+    network: Network,
+    data: DataSets,
+    device: Device,
+}
+
+impl Task {
+    fn open(args: &TaskArgs, augment: AugmentArg) -> anyhow::Result<Self> {
+        let network = tersor_nets::task::network(&args.net)?;
+        let options = DataOptions {
+            augment: augment.into(),
+            tokenizer: args.tokenizer.as_deref(),
+        };
+        let data = open_data(&network, &args.data, &options)?;
+        let device = open_device(&args.device)?;
+        Ok(Self {
+            network,
+            data,
+            device,
+        })
+    }
+
+    /// What is trained on; an error if there is nothing.
+    fn train(&self) -> anyhow::Result<&dyn Examples> {
+        if self.data.train.is_empty() {
+            bail!("this data set has nothing to train on");
+        }
+        Ok(self.data.train.as_ref())
+    }
+
+    /// What statistics are gathered on: training examples, or test examples if there are none.
+    fn calibration(&self) -> &dyn Examples {
+        if self.data.train.is_empty() {
+            self.data.test.as_ref()
+        } else {
+            self.data.train.as_ref()
+        }
+    }
+}
+
+impl From<AugmentArg> for Augment {
+    fn from(arg: AugmentArg) -> Self {
+        match arg {
+            AugmentArg::None => Self::None,
+            AugmentArg::Affine => Self::affine(),
+            AugmentArg::Elastic => Self::elastic(),
+            AugmentArg::CropFlip => Self::crop_flip(),
+        }
+    }
+}
+
+/// Whether a file is a .tersor file.
+fn is_compressed(path: &Path) -> bool {
+    let mut head = [0; MAGIC.len()];
+    std::fs::File::open(path).is_ok_and(|mut f| std::io::Read::read_exact(&mut f, &mut head).is_ok())
+        && head == MAGIC
+}
+
+/// Symbols of a .tersor file, and how to encode them as they were: with the coder of its largest group.
+fn open_quantized(path: &Path) -> anyhow::Result<(QuantizedCheckpoint, EncodeOptions)> {
+    let bytes = std::fs::read(path).with_context(|| format!("cannot read {}", path.display()))?;
+    let read = || -> tersor::codec::Result<_> {
+        let reader = FileReader::new(&bytes, Limits::default())?;
+        let groups = reader
+            .directory()
+            .groups
+            .iter()
+            .filter(|g| g.coder != Coder::Deflate);
+        let largest = groups.max_by_key(|g| g.segments.iter().map(|s| s.len).sum::<u64>());
+        let coder = largest.map_or(Coder::Ans, |g| g.coder);
+        let quantized = QuantizedCheckpoint::decode(&bytes, Limits::default())?;
+        Ok((quantized, EncodeOptions::default().with_coder(coder)))
+    };
+    read().with_context(|| path.display().to_string())
+}
+
+/// Weights of a checkpoint or of a .tersor file.
+fn open_weights(network: &Network, path: &Path) -> anyhow::Result<Parameters> {
+    let parameters = if is_compressed(path) {
+        to_parameters(network, &open_quantized(path)?.0)
+    } else {
+        let checkpoint = Checkpoint::open(path)?;
+        Parameters::load(network, &checkpoint)
+    };
+    parameters.with_context(|| path.display().to_string())
+}
+
+/// An error if a file is there and may not be overwritten, or its folder is not: before the work, not after it.
+fn check_output(output: &OutputArgs) -> anyhow::Result<()> {
+    let path = &output.output;
+    if path.exists() && !output.force {
+        bail!("{} exists; give -f to overwrite it", path.display());
+    }
+    match path.parent() {
+        Some(parent) if !parent.as_os_str().is_empty() && !parent.is_dir() => {
+            bail!("there is no folder {}", parent.display())
+        }
+        _ => Ok(()),
+    }
+}
+
+fn save(parameters: &Parameters, output: &OutputArgs) -> anyhow::Result<()> {
+    let checkpoint = parameters.to_checkpoint()?;
+    let format = tersor::checkpoint::OutputFormat::Safetensors;
+    Ok(checkpoint.save(&output.output, format, output.force)?)
+}
+
+fn train_options(args: &TrainingArgs) -> TrainOptions {
+    TrainOptions {
+        epochs: args.epochs,
+        batch: args.batch,
+        seed: args.seed,
+        optimizer: match args.optimizer {
+            OptimizerArg::Adam => Optimizer::ADAM,
+            OptimizerArg::Sgd => Optimizer::Sgd {
+                momentum: 0.9,
+                weight_decay: 1e-4,
+            },
+        },
+        schedule: Schedule::Cosine {
+            peak: args.rate,
+            warmup: 0.1,
+            floor: 0.01,
+        },
+    }
+}
+
+/// Tells of an epoch.
+fn say_epoch(report: &EpochReport, bar: &Bar) {
+    bar.println(&format!(
+        "epoch {:3}  loss {:.4}  accuracy {:.2} %",
+        report.epoch,
+        report.loss,
+        100.0 * report.accuracy
+    ));
+}
+
+/// The first `n` examples.
+fn first(examples: &dyn Examples, n: Option<usize>) -> Subset<'_> {
+    let n = n.unwrap_or(usize::MAX).min(examples.len());
+    Subset {
+        examples,
+        indices: (0..n).collect(),
+    }
+}

@@ -1,0 +1,100 @@
+//! `tersor net prune`.
+
+use super::train::write_moments;
+use super::{Task, check_output, open_weights, save, say_epoch, train_options};
+use crate::args::Common;
+use crate::args::net::{PruneArgs, ScoreArg};
+use crate::progress::Bar;
+use crate::{Status, output};
+use anyhow::{Context as _, bail};
+use tersor_nets::prune::{PruneOptions, Pruner, Scope, Score, count};
+use tersor_nets::train::TrainingRun;
+
+/// Share of the training in which parameters go.
+const UNTIL: f64 = 0.55;
+/// Steps between removals.
+const EVERY: usize = 25;
+
+/// `2600` or `8.55%` of `n`.
+fn parse_keep(text: &str, n: usize) -> anyhow::Result<usize> {
+    let wrong = || format!("--keep {text}: write a number such as 2600 or a share such as 8.55%");
+    let keep = match text.strip_suffix('%') {
+        Some(share) => {
+            let share: f64 = share.trim().parse().with_context(wrong)?;
+            if !(share > 0.0 && share <= 100.0) {
+                bail!(wrong());
+            }
+            (share / 100.0 * n as f64).round() as usize
+        }
+        None => text.parse().with_context(wrong)?,
+    };
+    if keep == 0 || keep > n {
+        bail!("--keep {text}: of {n} parameters, 1 to {n} can remain");
+    }
+    Ok(keep)
+}
+
+pub(crate) fn run(args: &PruneArgs, common: &Common) -> anyhow::Result<Status> {
+    check_output(&args.output)?;
+    let task = Task::open(&args.task, args.training.augment)?;
+    let start = open_weights(&task.network, &args.weights)?;
+    let scope = if args.weights_only {
+        Scope::Weights
+    } else {
+        Scope::WeightsAndBiases
+    };
+    let (_, all) = count(&start, scope);
+    let prune = PruneOptions {
+        keep: parse_keep(&args.keep, all)?,
+        score: match args.score {
+            ScoreArg::Magnitude => Score::Magnitude,
+            ScoreArg::Loss => Score::Loss,
+            ScoreArg::LossPerBit => Score::LossPerBit,
+        },
+        scope,
+        until: UNTIL,
+        every: EVERY,
+    };
+    let bar = Bar::new(common.quiet);
+    let options = train_options(&args.training);
+    let run = TrainingRun {
+        network: &task.network,
+        examples: task.train()?,
+        device: &task.device,
+        options: &options,
+        path: args.training.resume.as_deref(),
+    };
+    let make = |p: &tersor_nets::Parameters| Pruner::new(p, prune);
+    let (parameters, state, pruner) = run.run(start, make, &bar, |report| say_epoch(report, &bar))?;
+    if let Some(failure) = pruner.failure {
+        bail!(failure);
+    }
+    save(&parameters, &args.output)?;
+    if let Some(path) = &args.training.sensitivity {
+        write_moments(&task.network, &state, path, &args.training.optimizer)?;
+    }
+    if !common.quiet {
+        let (alive, all) = count(&parameters, scope);
+        output::say(&format!(
+            "{} of {} parameters remain ({:.2} %)",
+            output::thousands(alive as u64),
+            output::thousands(all as u64),
+            100.0 * alive as f64 / all as f64
+        ));
+    }
+    Ok(Status::Done)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::parse_keep;
+
+    #[test]
+    fn what_remains_is_a_number_or_a_share() {
+        assert_eq!(parse_keep("2600", 431_080).unwrap(), 2600);
+        assert_eq!(parse_keep("8.55%", 431_080).unwrap(), 36_857);
+        for wrong in ["0", "-1", "101%", "0%", "many", "431081"] {
+            assert!(parse_keep(wrong, 431_080).is_err(), "{wrong}");
+        }
+    }
+}

@@ -1,0 +1,46 @@
+//! `tersor net repair`.
+
+use super::{Task, check_output, open_quantized, open_weights};
+use crate::args::Common;
+use crate::args::net::{AugmentArg, RepairArgs};
+use crate::progress::Bar;
+use crate::{Status, output};
+use tersor_data::Batches;
+use tersor_nets::shared::repair;
+
+/// Images per batch.
+const BATCH: usize = 50;
+
+pub(crate) fn run(args: &RepairArgs, common: &Common) -> anyhow::Result<Status> {
+    check_output(&args.output)?;
+    let task = Task::open(&args.task, AugmentArg::None)?;
+    let original = open_weights(&task.network, &args.original)?;
+    let (mut quantized, coder) = open_quantized(&args.file)?;
+    let examples = task.calibration();
+    let batches: Vec<_> = Batches::shuffled(examples.len(), BATCH, args.seed, 0)
+        .take(args.samples.div_ceil(BATCH))
+        .map(|indices| examples.batch(&indices, None))
+        .collect();
+    let bar = Bar::new(common.quiet);
+    let report = repair(
+        &task.network,
+        &original,
+        &mut quantized,
+        &batches,
+        &task.device,
+        &bar,
+    )?;
+    drop(bar);
+    let bytes = quantized.encode(coder)?;
+    tersor::write_file(&args.output.output, &bytes, args.output.force)?;
+    if !common.quiet {
+        output::say(&format!(
+            "{} normalisation layers and {} biases repaired; largest gain {:.2}; {} bytes",
+            report.n_normalised,
+            report.n_biased,
+            report.largest_gain,
+            output::thousands(bytes.len() as u64)
+        ));
+    }
+    Ok(Status::Done)
+}

@@ -1,0 +1,136 @@
+//! `tersor net reproduce`.
+
+use crate::Status;
+use crate::args::Common;
+use crate::args::net::{ExperimentArg, ReproduceArgs};
+use crate::output::{self, Align, Table};
+use crate::progress::Bar;
+use anyhow::{Context as _, bail};
+use tersor_nets::experiments::{
+    Checked, Measured, PAPER_METHODS, Table1Options, Table1Report, check_table1, table1,
+};
+use tersor_nets::open_device;
+
+pub(crate) fn run(args: &ReproduceArgs, common: &Common) -> anyhow::Result<Status> {
+    let ExperimentArg::Table1 = args.experiment;
+    if args.net != "lenet5" {
+        bail!("table1 is there for lenet5, not for {:?}", args.net);
+    }
+    let &[dense, prune, augmented, finetune] = args.epochs.as_slice() else {
+        bail!("--epochs takes four numbers: dense, while pruning, augmented, fine-tuning");
+    };
+    let device = open_device(&args.device)?;
+    let bar = Bar::new(common.quiet);
+    if args.check {
+        let checked = check_table1(&args.data, &args.output, &device, &bar)?;
+        drop(bar);
+        if args.json {
+            output::json(&checked)?;
+        } else {
+            output::out(&describe_check(&checked))?;
+        }
+        return Ok(if checked.iter().all(|c| c.is_same) {
+            Status::Done
+        } else {
+            Status::Negative
+        });
+    }
+    std::fs::create_dir_all(&args.output)
+        .with_context(|| format!("cannot make {}", args.output.display()))?;
+    let options = Table1Options {
+        data: &args.data,
+        seeds: &args.seeds,
+        epochs: [dense, prune, augmented, finetune],
+    };
+    let report = table1(&options, &args.output, &device, &bar, |line| bar.println(line))?;
+    drop(bar);
+    if args.json {
+        output::json(&report)?;
+    } else {
+        output::out(&describe(&report))?;
+    }
+    Ok(Status::Done)
+}
+
+fn describe_check(checked: &[Checked]) -> String {
+    let mut table = Table::new(&[
+        ("file", Align::Left),
+        ("bytes", Align::Right),
+        ("now", Align::Right),
+        ("accuracy %", Align::Right),
+        ("now", Align::Right),
+        ("", Align::Left),
+    ]);
+    for c in checked {
+        table.row([
+            c.file.display().to_string(),
+            output::thousands(c.bytes[0]),
+            output::thousands(c.bytes[1]),
+            format!("{:.2}", 100.0 * c.accuracy[0]),
+            format!("{:.2}", 100.0 * c.accuracy[1]),
+            if c.is_same {
+                "same".into()
+            } else {
+                "DIFFERS".into()
+            },
+        ]);
+    }
+    table.to_string()
+}
+
+/// The middle one, or the mean of the two in the middle.
+fn median(mut values: Vec<f64>) -> f64 {
+    values.sort_by(f64::total_cmp);
+    let at = |i: usize| values.get(i).copied().unwrap_or(f64::NAN);
+    let n = values.len();
+    if n % 2 == 1 {
+        at(n / 2)
+    } else {
+        f64::midpoint(at((n / 2).wrapping_sub(1)), at(n / 2))
+    }
+}
+
+/// Medians over seeds.
+fn describe(report: &Table1Report) -> String {
+    let mut table = Table::new(&[
+        ("method", Align::Left),
+        ("paper", Align::Right),
+        ("ratio", Align::Right),
+        ("accuracy %", Align::Right),
+        ("loss", Align::Right),
+        ("tuned %", Align::Right),
+        ("loss", Align::Right),
+        ("held-out loss", Align::Right),
+    ]);
+    for method in PAPER_METHODS {
+        let rows = || report.rows.iter().filter(|r| r.result.method == method.name());
+        let of = |f: &dyn Fn(&Measured) -> f64, after: bool| {
+            let pick = |r: &tersor_nets::experiments::Table1Row| {
+                f(if after { &r.result.after } else { &r.result.before })
+            };
+            median(rows().map(pick).collect())
+        };
+        let Some(first) = rows().next() else { continue };
+        table.row([
+            method.to_string(),
+            format!("{:.2}x", first.paper_ratio),
+            format!("{:.2}x", of(&|m| m.ratio, true)),
+            format!("{:.2}", 100.0 * of(&|m| m.accuracy, false)),
+            format!("{:.4}", of(&|m| m.loss, false)),
+            format!("{:.2}", 100.0 * of(&|m| m.accuracy, true)),
+            format!("{:.4}", of(&|m| m.loss, true)),
+            format!("{:.4}", median(rows().map(|r| r.held_out_loss).collect())),
+        ]);
+    }
+    let networks = &report.networks;
+    let of = |f: &dyn Fn(&tersor_nets::experiments::Table1Network) -> f64| {
+        median(networks.iter().map(f).collect())
+    };
+    format!(
+        "LeNet-5, medians of {}: dense {:.2} %, pruned {:.2} % at {:.2}x.\n\n{table}",
+        output::count(networks.len(), "seed"),
+        100.0 * of(&|n| n.dense_accuracy),
+        100.0 * of(&|n| n.pruned_accuracy),
+        of(&|n| n.pruned_ratio)
+    )
+}

@@ -1,0 +1,72 @@
+//! `tersor net train`.
+
+use super::{Task, check_output, open_weights, save, say_epoch, train_options};
+use crate::Status;
+use crate::args::Common;
+use crate::args::net::TrainArgs;
+use crate::progress::Bar;
+use tersor_nets::Parameters;
+use tersor_nets::graph::Network;
+use tersor_nets::sensitivity::{Recorded, write_sensitivities};
+use tersor_nets::train::{Free, OptimizerState, TrainingRun};
+
+pub(crate) fn run(args: &TrainArgs, common: &Common) -> anyhow::Result<Status> {
+    check_output(&args.output)?;
+    let task = Task::open(&args.task, args.training.augment)?;
+    let start = match &args.from {
+        Some(path) => open_weights(&task.network, path)?,
+        None => Parameters::random(&task.network, args.training.seed),
+    };
+    let bar = Bar::new(common.quiet);
+    let options = train_options(&args.training);
+    let run = TrainingRun {
+        network: &task.network,
+        examples: task.train()?,
+        device: &task.device,
+        options: &options,
+        path: args.training.resume.as_deref(),
+    };
+    let (parameters, state, _) = run.run(start, |_| Free, &bar, |report| say_epoch(report, &bar))?;
+    save(&parameters, &args.output)?;
+    if let Some(path) = &args.training.sensitivity {
+        write_moments(&task.network, &state, path, &args.training.optimizer)?;
+    }
+    Ok(Status::Done)
+}
+
+/// Adam's second moments as a sensitivity file.
+pub(super) fn write_moments(
+    network: &Network,
+    state: &OptimizerState,
+    path: &std::path::Path,
+    optimizer: &crate::args::net::OptimizerArg,
+) -> anyhow::Result<()> {
+    if *optimizer != crate::args::net::OptimizerArg::Adam {
+        anyhow::bail!("only Adam keeps second moments; leave --sensitivity out or train with Adam");
+    }
+    let diagonal = (0..network.parameters.len())
+        .map(|i| {
+            if network.parameters.get(i).is_some_and(|p| p.role.is_trainable()) {
+                state.mean_square(i)
+            } else {
+                Vec::new()
+            }
+        })
+        .collect();
+    let recorded = Recorded {
+        estimator: "adam".into(),
+        samples: 0,
+        settings: vec![
+            ("steps".into(), state.steps.to_string()),
+            ("beta2".into(), "0.999".into()),
+        ],
+    };
+    Ok(write_sensitivities(
+        path,
+        &network.parameters,
+        &diagonal,
+        &[],
+        &recorded,
+        true,
+    )?)
+}

@@ -1,0 +1,169 @@
+//! How good a network is, and how much a compressed one differs from its original.
+
+use crate::examples::{Batch, Examples};
+use crate::gradient::logits;
+use crate::graph::{Network, Weights};
+use crate::loss::Logits;
+use crate::{Error, Parameters, Result};
+use burn::tensor::Device;
+use serde::Serialize;
+use tersor::Progress;
+
+/// What a network makes of every labelled row of a set, in order.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Scores {
+    /// Cross-entropy in nats.
+    pub losses: Vec<f32>,
+    /// Whether the largest logit is the label's.
+    pub correct: Vec<bool>,
+    /// Divergence from a reference in nats; empty without one.
+    pub divergences: Vec<f32>,
+    /// Logits of every batch, if they were asked for.
+    pub logits: Vec<Logits>,
+}
+
+/// Summary of [`Scores`].
+#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+pub struct Evaluation {
+    /// Rows: images, or tokens.
+    pub n: usize,
+    /// Share of rows whose largest logit is the label's.
+    pub accuracy: f64,
+    /// Standard error of the accuracy, binomial.
+    pub accuracy_error: f64,
+    /// Mean cross-entropy in nats.
+    pub loss: f64,
+    /// Standard error of the loss.
+    pub loss_error: f64,
+    /// exp(loss).
+    pub perplexity: f64,
+}
+
+/// Two networks on the same rows.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+pub struct Comparison {
+    /// Accuracy of the other less that of the original.
+    pub accuracy_change: f64,
+    /// Its standard error, from the rows on which just one of the two is right.
+    pub accuracy_change_error: f64,
+    /// Loss of the other less that of the original, in nats.
+    pub loss_change: f64,
+    /// Its standard error, from the differences row by row.
+    pub loss_change_error: f64,
+    /// Mean Kullback-Leibler divergence of the other from the original in nats, if it was measured.
+    pub divergence: Option<f64>,
+}
+
+fn mean_and_error(values: impl Iterator<Item = f64> + Clone) -> (f64, f64) {
+    let n = values.clone().count().max(1) as f64;
+    let mean = values.clone().sum::<f64>() / n;
+    let variance = values.map(|v| (v - mean).powi(2)).sum::<f64>() / (n - 1.0).max(1.0);
+    (mean, (variance / n).sqrt())
+}
+
+impl Scores {
+    /// Means with their standard errors.
+    pub fn summary(&self) -> Evaluation {
+        let n = self.losses.len();
+        let right = self.correct.iter().filter(|&&c| c).count();
+        let accuracy = right as f64 / n.max(1) as f64;
+        let (loss, loss_error) = mean_and_error(self.losses.iter().map(|&l| f64::from(l)));
+        Evaluation {
+            n,
+            accuracy,
+            accuracy_error: (accuracy * (1.0 - accuracy) / n.max(1) as f64).sqrt(),
+            loss,
+            loss_error,
+            perplexity: loss.exp(),
+        }
+    }
+
+    /// This, the original, against another network on the same rows.
+    ///
+    /// # Errors
+    /// [`Error::Input`] if the two were not measured on equally many rows.
+    pub fn compare(&self, other: &Self) -> Result<Comparison> {
+        if self.losses.len() != other.losses.len() {
+            let (a, b) = (self.losses.len(), other.losses.len());
+            return Err(Error::Input(format!(
+                "scores of {a} and of {b} rows cannot be compared"
+            )));
+        }
+        let correct = self.correct.iter().zip(&other.correct);
+        let changes = correct.map(|(&a, &b)| f64::from(u8::from(b)) - f64::from(u8::from(a)));
+        let (accuracy_change, accuracy_change_error) = mean_and_error(changes);
+        let losses = self.losses.iter().zip(&other.losses);
+        let (loss_change, loss_change_error) =
+            mean_and_error(losses.map(|(&a, &b)| f64::from(b) - f64::from(a)));
+        let divergences = other.divergences.iter().map(|&d| f64::from(d));
+        Ok(Comparison {
+            accuracy_change,
+            accuracy_change_error,
+            loss_change,
+            loss_change_error,
+            divergence: (!other.divergences.is_empty()).then(|| mean_and_error(divergences).0),
+        })
+    }
+}
+
+/// How to evaluate.
+#[derive(Clone, Copy, Debug)]
+pub struct EvaluateOptions<'a> {
+    /// Examples per batch.
+    pub batch: usize,
+    /// Keeps all logits, to be a reference later.
+    pub keep_logits: bool,
+    /// Scores of the original with its logits, evaluated with the same batch size.
+    pub reference: Option<&'a Scores>,
+}
+
+impl Default for EvaluateOptions<'_> {
+    fn default() -> Self {
+        Self {
+            batch: 100,
+            keep_logits: false,
+            reference: None,
+        }
+    }
+}
+
+/// Scores of a network on all examples.
+///
+/// # Errors
+/// As [`Network::forward`].
+pub fn evaluate(
+    network: &Network,
+    parameters: &Parameters,
+    examples: &dyn Examples,
+    device: &Device,
+    options: &EvaluateOptions<'_>,
+    progress: &dyn Progress,
+) -> Result<Scores> {
+    let weights = Weights::new(parameters, device, false);
+    let indices: Vec<usize> = (0..examples.len()).collect();
+    let mut scores = Scores {
+        losses: Vec::new(),
+        correct: Vec::new(),
+        divergences: Vec::new(),
+        logits: Vec::new(),
+    };
+    progress.start("evaluate", indices.len() as u64);
+    for (at, chunk) in indices.chunks(options.batch.max(1)).enumerate() {
+        let batch: Batch = examples.batch(chunk, None);
+        let logits = logits(network, &weights, &batch)?;
+        let rows = logits.losses(&batch.labels);
+        scores.losses.extend(rows.losses);
+        scores.correct.extend(rows.correct);
+        if let Some(reference) = options.reference.and_then(|r| r.logits.get(at)) {
+            scores
+                .divergences
+                .extend(reference.divergences(&logits, &batch.labels));
+        }
+        if options.keep_logits {
+            scores.logits.push(logits);
+        }
+        progress.advance(chunk.len() as u64);
+    }
+    progress.finish();
+    Ok(scores)
+}

@@ -1,0 +1,126 @@
+//! Labelled examples in batches.
+
+use crate::graph::Value;
+use burn::tensor::{Device, Tensor, TensorData};
+use tersor_data::{Augment, Images, Key, Normalize};
+
+/// Label of a row that has none: the last token of a sequence, and padding.
+pub const UNLABELLED: u32 = u32::MAX;
+
+/// A batch in main memory.
+#[derive(Clone, Debug, PartialEq)]
+pub enum BatchInput {
+    /// `[batch, channels, height, width]`.
+    Images(Vec<f32>, [usize; 4]),
+    /// `[batch, length]`.
+    Tokens(Vec<i32>, [usize; 2]),
+}
+
+/// Inputs with a label for each row of the network's logits.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Batch {
+    /// What the network reads.
+    pub input: BatchInput,
+    /// Classes or next tokens; [`UNLABELLED`] for rows that do not count.
+    pub labels: Vec<u32>,
+}
+
+impl Batch {
+    /// The input on a device.
+    pub fn to_device(&self, device: &Device) -> Value {
+        match &self.input {
+            BatchInput::Images(values, shape) => {
+                Value::Image(Tensor::from_data(TensorData::new(values.clone(), *shape), device))
+            }
+            BatchInput::Tokens(ids, shape) => {
+                Value::Tokens(Tensor::from_data(TensorData::new(ids.clone(), *shape), device))
+            }
+        }
+    }
+}
+
+/// A set of labelled examples.
+pub trait Examples: Sync {
+    /// Number of examples.
+    fn len(&self) -> usize;
+
+    /// Whether there is none.
+    fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Examples by index; augmented if a key says with which random numbers. Indices beyond the last are
+    /// passed over.
+    fn batch(&self, indices: &[usize], key: Option<Key>) -> Batch;
+}
+
+/// Images with their normalisation and augmentation.
+#[derive(Clone, Debug)]
+pub struct ImageExamples {
+    /// Pixels and labels.
+    pub images: Images,
+    /// From pixels to the network's input.
+    pub normalize: Normalize,
+    /// What training does to images.
+    pub augment: Augment,
+}
+
+impl Examples for ImageExamples {
+    fn len(&self) -> usize {
+        self.images.len()
+    }
+
+    fn batch(&self, indices: &[usize], key: Option<Key>) -> Batch {
+        let indices: Vec<usize> = indices
+            .iter()
+            .copied()
+            .filter(|&i| i < self.images.len())
+            .collect();
+        let values = match key {
+            Some(key) => self
+                .images
+                .augmented_batch(&indices, &self.normalize, &self.augment, key),
+            None => self.images.batch(&indices, &self.normalize),
+        };
+        let [c, h, w] = self.images.shape();
+        let labels = self.images.labels();
+        Batch {
+            labels: indices
+                .iter()
+                .map(|&i| labels.get(i).map_or(UNLABELLED, |&l| u32::from(l)))
+                .collect(),
+            input: BatchInput::Images(values, [indices.len(), c, h, w]),
+        }
+    }
+}
+
+/// Sequences of tokens; the label of each token is the next one.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TokenExamples {
+    /// Token numbers.
+    pub sequences: Vec<Vec<u32>>,
+}
+
+impl Examples for TokenExamples {
+    fn len(&self) -> usize {
+        self.sequences.len()
+    }
+
+    /// Shorter sequences are padded at the end, where causal attention keeps the padding out of the others' sight.
+    fn batch(&self, indices: &[usize], _: Option<Key>) -> Batch {
+        let chosen: Vec<&Vec<u32>> = indices.iter().filter_map(|&i| self.sequences.get(i)).collect();
+        let length = chosen.iter().map(|s| s.len()).max().unwrap_or(0);
+        let mut ids = Vec::with_capacity(chosen.len() * length);
+        let mut labels = Vec::with_capacity(chosen.len() * length);
+        for sequence in &chosen {
+            for at in 0..length {
+                ids.push(sequence.get(at).map_or(0, |&t| t as i32));
+                labels.push(sequence.get(at + 1).copied().unwrap_or(UNLABELLED));
+            }
+        }
+        Batch {
+            input: BatchInput::Tokens(ids, [chosen.len(), length]),
+            labels,
+        }
+    }
+}

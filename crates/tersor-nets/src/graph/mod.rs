@@ -1,0 +1,128 @@
+//! Networks as data: a list of named nodes in the order of execution.
+//!
+//! A model is a [`Network`], built once by a function of [`models`](crate::models). Everything else (evaluation, training,
+//! sensitivities, pruning, repair of normalisation, sequential quantization) runs over its nodes and knows no model.
+
+mod build;
+mod layers;
+mod run;
+mod value;
+
+pub use build::Builder;
+pub use layers::{Attention, BatchNorm, Conv, Linear, Op, Pool, RotaryLayout};
+pub use run::{BatchStatistics, Mode, Observer, Unobserved, Weights};
+pub use value::Value;
+
+pub(crate) use run::image::conv_options;
+
+/// What a parameter does in its layer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Role {
+    /// Multiplies inputs: kernels `[out, in, height, width]`, matrices `[out, in]`.
+    Weight,
+    /// One vector per token, `[vocabulary, width]`; also the output matrix of a language model where the two are tied.
+    Embedding,
+    /// Added to outputs, `[out]`.
+    Bias,
+    /// Multiplies normalised activations, `[channels]`.
+    Scale,
+    /// Added to normalised activations, `[channels]`.
+    Shift,
+    /// Running mean of a batch-norm layer, `[channels]`; not trained.
+    RunningMean,
+    /// Running variance of a batch-norm layer, `[channels]`; not trained.
+    RunningVariance,
+}
+
+impl Role {
+    /// Whether gradients train it. The paper's ratio counts these parameters only.
+    pub fn is_trainable(self) -> bool {
+        !matches!(self, Self::RunningMean | Self::RunningVariance)
+    }
+}
+
+/// Name, shape and role of a parameter.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ParameterSpec {
+    /// The name in PyTorch's state dict.
+    pub name: String,
+    /// Extents.
+    pub shape: Vec<usize>,
+    /// What it does.
+    pub role: Role,
+}
+
+impl ParameterSpec {
+    /// Number of elements.
+    pub fn len(&self) -> usize {
+        self.shape.iter().product()
+    }
+
+    /// Whether it has no element.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+}
+
+/// One operation of a network.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Node {
+    /// The module's path in PyTorch, or the operation's kind where it has no parameters.
+    pub name: String,
+    /// What it computes.
+    pub op: Op,
+    /// Earlier nodes that it reads.
+    pub inputs: Vec<usize>,
+    /// Indices in [`Network::parameters`], in the order that the operation states.
+    pub parameters: Vec<usize>,
+}
+
+/// What a network reads.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Input {
+    /// Images of `[channels, height, width]`.
+    Image([usize; 3]),
+    /// Sequences of at most this many tokens of a vocabulary of this size.
+    Tokens {
+        /// Longest sequence.
+        context: usize,
+        /// Number of different tokens.
+        vocabulary: usize,
+    },
+}
+
+/// A network: nodes in the order of execution, the last of which gives the logits.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Network {
+    /// A short name, as the command line gives it.
+    pub name: String,
+    /// What it reads.
+    pub input: Input,
+    /// Operations; the first is the input.
+    pub nodes: Vec<Node>,
+    /// Parameters in the order of the nodes that use them.
+    pub parameters: Vec<ParameterSpec>,
+}
+
+impl Network {
+    /// Number of trainable parameters.
+    pub fn n_trainable(&self) -> usize {
+        let trainable = |p: &&ParameterSpec| p.role.is_trainable();
+        self.parameters
+            .iter()
+            .filter(trainable)
+            .map(ParameterSpec::len)
+            .sum()
+    }
+
+    /// Index of a parameter.
+    pub fn parameter(&self, name: &str) -> Option<usize> {
+        self.parameters.iter().position(|p| p.name == name)
+    }
+
+    /// The nodes that read the output of node `index`.
+    pub fn readers(&self, index: usize) -> impl Iterator<Item = usize> + '_ {
+        let reads = move |(_, node): &(usize, &Node)| node.inputs.contains(&index);
+        self.nodes.iter().enumerate().filter(reads).map(|(i, _)| i)
+    }
+}

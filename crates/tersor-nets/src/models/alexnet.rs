@@ -1,0 +1,58 @@
+//! AlexNet in the sizes and names of torchvision (Krizhevsky, 2014): 61,100,840 parameters.
+
+use crate::graph::{Builder, Conv, Input, Linear, Network, Pool};
+
+/// Five convolutions and three linear layers for images of 224 x 224.
+pub fn alexnet() -> Network {
+    // Index in `features`, channels in and out, kernel, stride, padding, and whether pooling follows.
+    let convs = [
+        (0, 3, 64, 11, 4, 2, true),
+        (3, 64, 192, 5, 1, 2, true),
+        (6, 192, 384, 3, 1, 1, false),
+        (8, 384, 256, 3, 1, 1, false),
+        (10, 256, 256, 3, 1, 1, true),
+    ];
+    let mut b = Builder::new("alexnet", Input::Image([3, 224, 224]));
+    let mut x = 0;
+    for (index, inputs, outputs, kernel, stride, padding, pooled) in convs {
+        let conv = Conv {
+            inputs,
+            outputs,
+            kernel,
+            stride,
+            padding,
+            bias: true,
+        };
+        x = b.conv(&format!("features.{index}"), x, conv);
+        x = b.relu(x);
+        if pooled {
+            let pool = Pool {
+                kernel: 3,
+                stride: 2,
+                ceil: false,
+            };
+            x = b.max_pool(x, pool);
+        }
+    }
+    x = b.average_pool(x, 6);
+    x = b.flatten(x);
+    for (index, inputs, outputs, is_last) in [
+        (1, 9216, 4096, false),
+        (4, 4096, 4096, false),
+        (6, 4096, 1000, true),
+    ] {
+        if !is_last {
+            x = b.dropout(x, 500);
+        }
+        let linear = Linear {
+            inputs,
+            outputs,
+            bias: true,
+        };
+        x = b.linear(&format!("classifier.{index}"), x, linear);
+        if !is_last {
+            x = b.relu(x);
+        }
+    }
+    b.finish()
+}

@@ -1,0 +1,90 @@
+//! Writing sensitivity files: safetensors with a tensor per parameter, and how it was measured as metadata.
+
+use super::{Diagonal, LayerMoments};
+use crate::graph::ParameterSpec;
+use crate::{Error, Result};
+use std::path::Path;
+use tersor::checkpoint::{Checkpoint, OutputFormat};
+use tersor_codec::{Dtype, Shard, TensorInfo};
+
+/// How sensitivities were measured: the file's metadata.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Recorded {
+    /// The estimator, such as `fisher`.
+    pub estimator: String,
+    /// Examples used.
+    pub samples: usize,
+    /// Anything else worth keeping: batch, temperature, seed, decay.
+    pub settings: Vec<(String, String)>,
+}
+
+fn entry(name: String, shape: Vec<u64>, values: &[f32]) -> (TensorInfo, Vec<u8>) {
+    let info = TensorInfo {
+        name,
+        dtype: Dtype::F32,
+        shape,
+        shard: 0,
+    };
+    (info, values.iter().flat_map(|v| v.to_le_bytes()).collect())
+}
+
+/// Writes a diagonal, in nats per squared weight unit under the parameters' names, and the moments of layers beside it:
+/// `NAME::gram` and `NAME::outgrad`. Negative values, which only unbiased estimates of a Hessian have, become 0.
+///
+/// # Errors
+/// [`Error::Diverged`] if a value is not finite, naming the parameter; as writing a checkpoint.
+pub fn write_sensitivities(
+    path: &Path,
+    specs: &[ParameterSpec],
+    diagonal: &Diagonal,
+    moments: &[LayerMoments],
+    recorded: &Recorded,
+    overwrite: bool,
+) -> Result<()> {
+    let mut tensors = Vec::new();
+    for (spec, values) in specs.iter().zip(diagonal).filter(|(_, v)| !v.is_empty()) {
+        if let Some(bad) = values.iter().find(|v| !v.is_finite()) {
+            let name = &spec.name;
+            return Err(Error::Diverged(format!(
+                "the sensitivity of {name:?} came out as {bad}; check the checkpoint"
+            )));
+        }
+        let values: Vec<f32> = values.iter().map(|v| v.max(0.0)).collect();
+        let shape = spec.shape.iter().map(|&n| n as u64).collect();
+        tensors.push(entry(spec.name.clone(), shape, &values));
+    }
+    for layer in moments {
+        let Some(spec) = specs.get(layer.parameter) else {
+            continue;
+        };
+        let block = layer.block as u64;
+        let blocks = layer.gram.len() as u64 / (block * block).max(1);
+        let name = &spec.name;
+        tensors.push(entry(
+            format!("{name}::gram"),
+            vec![blocks, block, block],
+            &layer.gram,
+        ));
+        if let Some(outputs) = &layer.output_gradients {
+            tensors.push(entry(
+                format!("{name}::outgrad"),
+                vec![outputs.len() as u64],
+                outputs,
+            ));
+        }
+    }
+    let mut metadata = vec![
+        ("tersor_sensitivity".to_owned(), "1".to_owned()),
+        ("unit".to_owned(), "nats".to_owned()),
+        ("estimator".to_owned(), recorded.estimator.clone()),
+        ("samples".to_owned(), recorded.samples.to_string()),
+        ("output_axis".to_owned(), "0".to_owned()),
+    ];
+    metadata.extend(recorded.settings.iter().cloned());
+    let shard = Shard {
+        metadata,
+        ..Shard::default()
+    };
+    let checkpoint = Checkpoint::from_tensors(tensors, vec![shard], Vec::new())?;
+    Ok(checkpoint.save(path, OutputFormat::Safetensors, overwrite)?)
+}

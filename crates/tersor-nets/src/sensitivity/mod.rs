@@ -1,0 +1,55 @@
+//! How much the loss grows per squared unit of error in each parameter: diagonals of Hessian and Fisher matrices, and
+//! second moments of layers' inputs and output gradients.
+//!
+//! Every estimate is of the *average* loss over examples (paper, equation 9), in nats per squared weight unit.
+
+mod adam;
+mod file;
+mod fisher;
+mod gram;
+mod hutchinson;
+mod second_order;
+
+pub use adam::{AdamOptions, adam_moments};
+pub use file::{Recorded, write_sensitivities};
+pub use fisher::{FisherOptions, Labels, fisher};
+pub use gram::{GramOptions, LayerMoments, MAX_GRAM, moments};
+pub use hutchinson::{HutchinsonOptions, hessian_product, hutchinson};
+pub use second_order::second_order;
+
+/// One value for each element of each parameter, in the order of the network's; empty for those that do not train.
+pub type Diagonal = Vec<Vec<f32>>;
+
+/// Sums in f64, since thousands of batches of very different size add up.
+pub(crate) struct Accumulator {
+    sums: Vec<Vec<f64>>,
+    weight: f64,
+}
+
+impl Accumulator {
+    pub(crate) fn new() -> Self {
+        Self {
+            sums: Vec::new(),
+            weight: 0.0,
+        }
+    }
+
+    /// Adds `f` of every element, of a share `weight` of all examples.
+    pub(crate) fn add(&mut self, values: &[Vec<f32>], weight: f64, f: impl Fn(f64) -> f64) {
+        self.sums.resize_with(values.len(), Vec::new);
+        self.weight += weight;
+        for (sums, values) in self.sums.iter_mut().zip(values) {
+            sums.resize(values.len(), 0.0);
+            for (sum, &value) in sums.iter_mut().zip(values) {
+                *sum += weight * f(f64::from(value));
+            }
+        }
+    }
+
+    /// The weighted mean.
+    pub(crate) fn mean(self) -> Diagonal {
+        let weight = if self.weight > 0.0 { self.weight } else { 1.0 };
+        let mean = |sums: Vec<f64>| sums.into_iter().map(|s| (s / weight) as f32).collect();
+        self.sums.into_iter().map(mean).collect()
+    }
+}

@@ -1,0 +1,205 @@
+//! A network by name and the data sets that it can be given.
+
+use crate::examples::{Examples, ImageExamples, TokenExamples};
+use crate::graph::{Input, Network};
+use crate::models::{LlamaConfig, image_network, llama};
+use crate::{Error, Result};
+use std::path::Path;
+use tersor_data::folder::{Color, Preprocess, Resize};
+use tersor_data::text::Tokenizer;
+use tersor_data::{Augment, Images, Normalize, cifar, digits, folder, idx};
+
+/// Means of ImageNet's channels, which networks for CIFAR-10 use too.
+const MEAN: [f32; 3] = [0.485, 0.456, 0.406];
+/// Their standard deviations.
+const DEVIATION: [f32; 3] = [0.229, 0.224, 0.225];
+/// Generated training images, unless stated.
+const DIGITS: usize = 20_000;
+/// Generated test images.
+const TEST_DIGITS: usize = 5_000;
+/// Paragraphs are gathered to pieces of at least so many characters.
+const MIN_CHARACTERS: usize = 600;
+
+/// A network by name: one of [`IMAGE_NETWORKS`](crate::models::IMAGE_NETWORKS), or `llama:CONFIG.json`.
+///
+/// # Errors
+/// [`Error::Input`] with the names that exist; as [`LlamaConfig::read`].
+pub fn network(name: &str) -> Result<Network> {
+    match name.strip_prefix("llama:") {
+        Some(config) => llama(&LlamaConfig::read(Path::new(config))?),
+        None => image_network(name),
+    }
+}
+
+/// A set to train on and one to measure on.
+pub struct DataSets {
+    /// Empty if there is none.
+    pub train: Box<dyn Examples>,
+    /// What accuracies are of.
+    pub test: Box<dyn Examples>,
+}
+
+/// How a data set is opened.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct DataOptions<'a> {
+    /// What training does to images.
+    pub augment: Augment,
+    /// A tokenizer for text, in llama2.c's format.
+    pub tokenizer: Option<&'a Path>,
+}
+
+fn images(images: Images, normalize: &Normalize, augment: Augment) -> Box<dyn Examples> {
+    Box::new(ImageExamples {
+        images,
+        normalize: normalize.clone(),
+        augment,
+    })
+}
+
+/// What a network was trained to read.
+fn normalisation(network: &Network) -> Normalize {
+    match network.name.as_str() {
+        "lenet5" => Normalize::unit(),
+        "squeezenet1_1" => Normalize::caffe_bgr(),
+        _ => Normalize::mean_std(&MEAN, &DEVIATION),
+    }
+}
+
+fn has_file(dir: &Path, name: &str) -> bool {
+    dir.join(name).is_file() || dir.join(format!("{name}.gz")).is_file()
+}
+
+/// Opens data for a network:
+///
+/// | `data` | set |
+/// |---|---|
+/// | `digits`, `digits:N`, `digits:N:SEED` | N generated digits to train on, 20,000 unless stated, and 5,000 to test |
+/// | a folder with IDX files | MNIST and its kin |
+/// | a folder with `test_batch.bin` | CIFAR-10 |
+/// | a folder with `labels.csv` or subfolders of classes | images, all of them to test |
+/// | a text file | pieces of at least 600 characters, all of them to test; needs a tokenizer |
+///
+/// # Errors
+/// [`Error::Input`] if the set does not fit the network or is none of these; [`Error::Data`] if it cannot be read.
+pub fn open_data(network: &Network, data: &str, options: &DataOptions<'_>) -> Result<DataSets> {
+    let path = Path::new(data);
+    match network.input {
+        Input::Tokens { context, vocabulary } => open_text(path, context, vocabulary, options),
+        Input::Image(shape) => {
+            let normalize = normalisation(network);
+            let split = if data == "digits" || data.starts_with("digits:") {
+                let (n, seed) = digit_options(data)?;
+                digits::split(n, TEST_DIGITS, seed)
+            } else if has_file(path, "t10k-images-idx3-ubyte") {
+                idx::open(path)?
+            } else if has_file(path, "test_batch.bin") || path.join("cifar-10-batches-bin").is_dir() {
+                cifar::open(path)?
+            } else if path.is_dir() {
+                let test = open_folder(path, shape)?;
+                check(network, shape, test.shape(), data)?;
+                return Ok(DataSets {
+                    train: images(test.subset([]), &normalize, Augment::None),
+                    test: images(test, &normalize, Augment::None),
+                });
+            } else if shape == [1, 28, 28] {
+                idx::open(path)?
+            } else {
+                cifar::open(path)?
+            };
+            check(network, shape, split.test.shape(), data)?;
+            Ok(DataSets {
+                train: images(split.train, &normalize, options.augment),
+                test: images(split.test, &normalize, Augment::None),
+            })
+        }
+    }
+}
+
+fn digit_options(data: &str) -> Result<(usize, u64)> {
+    let wrong = || Error::Input(format!("{data:?}: write digits, digits:N or digits:N:SEED"));
+    let mut parts = data.split(':').skip(1);
+    let n = parts
+        .next()
+        .map_or(Ok(DIGITS), |n| n.parse().map_err(|_| wrong()))?;
+    let seed = parts.next().map_or(Ok(0), |s| s.parse().map_err(|_| wrong()))?;
+    match parts.next() {
+        None if n > 0 => Ok((n, seed)),
+        _ => Err(wrong()),
+    }
+}
+
+/// Sets whose first image has the network's size stay as they are; others are scaled and cut as is usual for ImageNet,
+/// where the shorter side of 256 pixels goes with a cut of 224.
+fn open_folder(dir: &Path, shape: [usize; 3]) -> Result<Images> {
+    let [_, height, width] = shape;
+    let folder = folder::Folder::list(dir)?;
+    let first = folder.decode(&[0], &Preprocess::keep())?;
+    let preprocess = if first.shape() == shape {
+        Preprocess::keep()
+    } else {
+        Preprocess {
+            resize: Resize::ShorterSide(height.max(width) * 8 / 7),
+            crop: Some([height, width]),
+            color: Color::Rgb,
+        }
+    };
+    Ok(folder.decode(&(0..folder.len()).collect::<Vec<_>>(), &preprocess)?)
+}
+
+fn check(network: &Network, want: [usize; 3], have: [usize; 3], data: &str) -> Result<()> {
+    if want == have {
+        return Ok(());
+    }
+    let name = &network.name;
+    Err(Error::Input(format!(
+        "{data}: images of {have:?}; {name} reads {want:?} (channels, height, width)"
+    )))
+}
+
+fn open_text(path: &Path, context: usize, vocabulary: usize, options: &DataOptions<'_>) -> Result<DataSets> {
+    let Some(tokenizer) = options.tokenizer else {
+        return Err(Error::Input(
+            "text needs a tokenizer; name one with --tokenizer".into(),
+        ));
+    };
+    let tokenizer = Tokenizer::open(tokenizer)?;
+    if tokenizer.vocabulary_len() > vocabulary {
+        let n = tokenizer.vocabulary_len();
+        return Err(Error::Input(format!(
+            "the tokenizer has {n} tokens, the network {vocabulary}"
+        )));
+    }
+    let text = std::fs::read_to_string(path).map_err(|source| Error::Io {
+        path: path.to_owned(),
+        source,
+    })?;
+    let sequences = tokenizer.encode_chunks(&text, MIN_CHARACTERS, context);
+    Ok(DataSets {
+        train: Box::new(TokenExamples {
+            sequences: Vec::new(),
+        }),
+        test: Box::new(TokenExamples { sequences }),
+    })
+}
+
+/// Some of a set's examples, in the order of their indices.
+pub struct Subset<'a> {
+    /// All.
+    pub examples: &'a dyn Examples,
+    /// Which.
+    pub indices: Vec<usize>,
+}
+
+impl Examples for Subset<'_> {
+    fn len(&self) -> usize {
+        self.indices.len()
+    }
+
+    fn batch(&self, indices: &[usize], key: Option<tersor_data::Key>) -> crate::examples::Batch {
+        let chosen: Vec<usize> = indices
+            .iter()
+            .filter_map(|&i| self.indices.get(i).copied())
+            .collect();
+        self.examples.batch(&chosen, key)
+    }
+}

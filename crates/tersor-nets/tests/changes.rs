@@ -1,0 +1,236 @@
+//! Folding, repair, pruning, training and fine-tuning of shared values on a tiny network.
+
+mod support;
+
+use support::{tiny, tiny_examples, tiny_parameters};
+use tersor::options::{CompressOptions, Method, Scope, Target};
+use tersor::{Silent, compress};
+use tersor_codec::{Coder, Limits, QuantizedCheckpoint, TensorData};
+use tersor_nets::evaluate::{EvaluateOptions, Scores, evaluate};
+use tersor_nets::examples::Examples as _;
+use tersor_nets::graph::{Network, Role};
+use tersor_nets::prune::{PruneOptions, Pruner, Scope as PruneScope, Score, count};
+use tersor_nets::shared::{FinetuneOptions, finetune, repair, to_parameters};
+use tersor_nets::train::{Free, Optimizer, Schedule, TrainOptions, TrainingRun};
+use tersor_nets::{Error, Parameters, fold, open_device};
+
+fn score(network: &Network, parameters: &Parameters, n: usize, reference: Option<&Scores>) -> Scores {
+    let options = EvaluateOptions {
+        keep_logits: true,
+        reference,
+        ..EvaluateOptions::default()
+    };
+    let device = open_device("cpu").unwrap();
+    evaluate(
+        network,
+        parameters,
+        &tiny_examples(n, 9),
+        &device,
+        &options,
+        &Silent,
+    )
+    .unwrap()
+}
+
+fn options(epochs: usize) -> TrainOptions {
+    TrainOptions {
+        epochs,
+        batch: 20,
+        seed: 1,
+        optimizer: Optimizer::ADAM,
+        schedule: Schedule::Cosine {
+            peak: 1e-2,
+            warmup: 0.1,
+            floor: 0.05,
+        },
+    }
+}
+
+fn trained(network: &Network, epochs: usize, path: Option<&std::path::Path>) -> Parameters {
+    let (examples, device) = (tiny_examples(200, 1), open_device("cpu").unwrap());
+    let run = TrainingRun {
+        network,
+        examples: &examples,
+        device: &device,
+        options: &options(epochs),
+        path,
+    };
+    let start = Parameters::random(network, 5);
+    run.run(start, |_| Free, &Silent, |_| ()).unwrap().0
+}
+
+#[test]
+fn training_learns_and_moves_running_statistics() {
+    let network = tiny();
+    let parameters = trained(&network, 4, None);
+    let scores = score(&network, &parameters, 100, None).summary();
+    assert!(scores.accuracy > 0.9, "{scores:?}");
+    let mean = network.parameter("bn1.running_mean").unwrap();
+    assert!(parameters.values(mean).iter().any(|m| *m != 0.0));
+}
+
+#[test]
+fn a_killed_training_goes_on_where_it_was() {
+    let network = tiny();
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("training.safetensors");
+    let whole = trained(&network, 3, None);
+    // A run that ends after each epoch: the schedule is that of all three.
+    let (examples, device) = (tiny_examples(200, 1), open_device("cpu").unwrap());
+    let options = options(3);
+    let mut parameters = Parameters::random(&network, 5);
+    let mut trainer = tersor_nets::train::Trainer::new(&network, &parameters, &examples, &device, &options);
+    trainer.epoch(&mut parameters, &mut Free, &Silent).unwrap();
+    tersor_nets::train::save_training(&path, &parameters, &trainer.state, trainer.epoch).unwrap();
+    let resumed = trained(&network, 3, Some(&path));
+    assert_eq!(whole, resumed);
+}
+
+#[test]
+fn folding_keeps_the_function() {
+    let network = tiny();
+    let before = tiny_parameters(&network, 7);
+    let mut after = before.clone();
+    assert_eq!(fold(&network, &mut after).unwrap(), 2);
+    let reference = score(&network, &before, 50, None);
+    let folded = score(&network, &after, 50, Some(&reference));
+    for (a, b) in reference.logits.iter().zip(&folded.logits) {
+        for (a, b) in a.values.iter().zip(&b.values) {
+            assert!((a - b).abs() < 1e-4 * (1.0 + a.abs()), "{a} {b}");
+        }
+    }
+    let mean = network.parameter("bn2.running_mean").unwrap();
+    assert!(after.values(mean).iter().all(|m| *m == 0.0));
+}
+
+#[test]
+fn pruning_keeps_what_it_is_told_and_zeros_stay() {
+    let network = tiny();
+    let start = trained(&network, 3, None);
+    let (examples, device) = (tiny_examples(200, 1), open_device("cpu").unwrap());
+    for score in [Score::Magnitude, Score::Loss, Score::LossPerBit] {
+        let prune = PruneOptions {
+            keep: 40,
+            score,
+            scope: PruneScope::Weights,
+            until: 0.6,
+            every: 5,
+        };
+        let run = TrainingRun {
+            network: &network,
+            examples: &examples,
+            device: &device,
+            options: &options(4),
+            path: None,
+        };
+        let make = |p: &Parameters| Pruner::new(p, prune);
+        let (pruned, _, pruner) = run.run(start.clone(), make, &Silent, |_| ()).unwrap();
+        assert_eq!(pruner.failure, None);
+        assert_eq!(count(&pruned, PruneScope::Weights).0, 40, "{score:?}");
+    }
+}
+
+fn quantized(parameters: &Parameters, method: Method, target: Target) -> QuantizedCheckpoint {
+    let checkpoint = parameters.to_checkpoint().unwrap();
+    let options = CompressOptions::default()
+        .with_method(method)
+        .with_scope(Scope::Global)
+        .with_coder(Some(Coder::Huffman))
+        .with_target(target);
+    let file = compress(&checkpoint, options, &Silent).unwrap();
+    QuantizedCheckpoint::decode(&file.bytes, Limits::default()).unwrap()
+}
+
+#[test]
+fn fine_tuning_lowers_the_loss_and_keeps_symbols_and_zeros() {
+    let network = tiny();
+    let parameters = trained(&network, 4, None);
+    let (examples, device) = (tiny_examples(200, 1), open_device("cpu").unwrap());
+    for (method, target) in [
+        (Method::KMeans, Target::Levels(4)),
+        (Method::Grid, Target::Bpw(6.0)),
+    ] {
+        let mut shared = quantized(&parameters, method, target);
+        let before = shared.clone();
+        let options = FinetuneOptions {
+            epochs: 4,
+            batch: 20,
+            schedule: Schedule::Constant { rate: 5e-3 },
+            seed: 1,
+        };
+        let loss = |q: &QuantizedCheckpoint| {
+            let p = to_parameters(&network, q).unwrap();
+            score(&network, &p, 200, None).summary().loss
+        };
+        finetune(&network, &mut shared, &examples, &device, &options, &Silent).unwrap();
+        let (was, is) = (loss(&before), loss(&shared));
+        assert!(is < was, "{method}: {was} -> {is}");
+        for (a, b) in before.tensors.iter().zip(&shared.tensors) {
+            let symbols = |t: &TensorData| match t {
+                TensorData::Quantized { symbols, .. } => symbols.clone(),
+                _ => Vec::new(),
+            };
+            assert_eq!(symbols(&a.data), symbols(&b.data));
+        }
+        for (a, b) in before.codebooks.iter().zip(&shared.codebooks) {
+            assert_eq!(a.zero_symbol(), b.zero_symbol());
+        }
+    }
+}
+
+#[test]
+fn repair_gives_channels_back_their_moments() {
+    let network = tiny();
+    let original = trained(&network, 4, None);
+    let mut shared = quantized(&original, Method::KMeans, Target::Levels(3));
+    let device = open_device("cpu").unwrap();
+    let examples = tiny_examples(100, 1);
+    let batches: Vec<_> = (0..5)
+        .map(|b| examples.batch(&(20 * b..20 * b + 20).collect::<Vec<_>>(), None))
+        .collect();
+    let reference = score(&network, &original, 200, None);
+    let divergence = |q: &QuantizedCheckpoint| {
+        let p = to_parameters(&network, q).unwrap();
+        let scores = score(&network, &p, 200, Some(&reference));
+        reference.compare(&scores).unwrap().divergence.unwrap()
+    };
+    let was = divergence(&shared);
+    let report = repair(&network, &original, &mut shared, &batches, &device, &Silent).unwrap();
+    let is = divergence(&shared);
+    assert_eq!((report.n_normalised, report.n_biased), (2, 3));
+    assert!(is < was, "{was} -> {is}");
+    // The file still encodes, and decodes to the same.
+    let file = shared.encode(tersor_codec::EncodeOptions::default()).unwrap();
+    assert_eq!(
+        QuantizedCheckpoint::decode(&file, Limits::default()).unwrap(),
+        shared
+    );
+}
+
+#[test]
+fn a_checkpoint_that_does_not_fit_is_told_apart_name_by_name() {
+    let network = tiny();
+    let mut other = tiny();
+    other.parameters[0].name = "first.weight".into();
+    let at = other.parameter("fc2.bias").unwrap();
+    other.parameters[at].shape = vec![4];
+    let checkpoint = Parameters::random(&other, 1).to_checkpoint().unwrap();
+    let error = Parameters::load(&network, &checkpoint).unwrap_err();
+    let Error::Mismatch {
+        missing,
+        unexpected,
+        misshapen,
+        ..
+    } = &error
+    else {
+        panic!("{error}")
+    };
+    assert_eq!(missing, &["conv1.weight"]);
+    assert_eq!(unexpected, &["first.weight"]);
+    assert_eq!(misshapen.len(), 1);
+    assert!(
+        error.to_string().contains("fc2.bias has [4], the network [3]"),
+        "{error}"
+    );
+    assert!(network.parameters.iter().any(|p| p.role == Role::RunningMean));
+}
