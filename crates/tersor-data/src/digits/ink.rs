@@ -16,7 +16,7 @@ struct Pen {
 }
 
 /// A piece of a stroke is left out with this probability, once per stroke.
-const GAP_CHANCE: f32 = 0.12;
+const GAP_CHANCE: f32 = 0.15;
 /// How much the width changes along a stroke, at most: a fraction either way.
 const PRESSURE: f32 = 0.35;
 
@@ -25,8 +25,8 @@ impl Pen {
         Self {
             radius: random.between(0.7, 1.9),
             softness: random.between(0.8, 2.0),
-            ink: random.between(160.0, 255.0),
-            noise: random.between(0.0, 18.0),
+            ink: random.between(150.0, 255.0),
+            noise: random.between(0.0, 20.0),
         }
     }
 }

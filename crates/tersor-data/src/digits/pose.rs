@@ -17,7 +17,7 @@ const HEIGHT_PX: f32 = 18.5;
 /// Deviation of each point of a template, as a fraction of the height.
 const JITTER: f32 = 0.022;
 /// Deviation of the displacement at each point of its grid, in pixels.
-const ELASTIC_PX: f32 = 1.0;
+const ELASTIC_PX: f32 = 1.1;
 /// Straight pieces between two points of a curve.
 const PIECES: usize = 8;
 
