@@ -62,7 +62,7 @@ fn trained(network: &Network, epochs: usize, path: Option<&std::path::Path>) -> 
 #[test]
 fn training_learns_and_moves_running_statistics() {
     let network = tiny();
-    let parameters = trained(&network, 4, None);
+    let parameters = trained(&network, 15, None);
     let scores = score(&network, &parameters, 100, None).summary();
     assert!(scores.accuracy > 0.9, "{scores:?}");
     let mean = network.parameter("bn1.running_mean").unwrap();

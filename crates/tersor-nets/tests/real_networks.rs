@@ -1,12 +1,14 @@
 //! Published networks on real data, if `TERSOR_DATA` names the folder that holds them.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Instant;
 use tersor::Silent;
 use tersor::checkpoint::Checkpoint;
-use tersor_data::{Augment, Normalize, cifar};
-use tersor_nets::evaluate::{EvaluateOptions, evaluate};
-use tersor_nets::examples::ImageExamples;
+use tersor_nets::evaluate::{EvaluateOptions, Evaluation, evaluate};
+use tersor_nets::examples::Examples;
+use tersor_nets::graph::Network;
+use tersor_nets::models::LlamaConfig;
+use tersor_nets::task::{DataOptions, Subset, open_data};
 use tersor_nets::{Parameters, models, open_device};
 
 fn data() -> Option<PathBuf> {
@@ -17,33 +19,82 @@ fn data() -> Option<PathBuf> {
     found
 }
 
-fn cifar10(folder: &std::path::Path) -> ImageExamples {
-    ImageExamples {
-        images: cifar::open(&folder.join("cifar10")).unwrap().test,
-        normalize: Normalize::mean_std(&[0.485, 0.456, 0.406], &[0.229, 0.224, 0.225]),
-        augment: Augment::None,
-    }
+fn score(network: &Network, weights: &Path, examples: &dyn Examples, batch: usize) -> Evaluation {
+    let checkpoint = Checkpoint::open(weights).unwrap();
+    let parameters = Parameters::load(network, &checkpoint).unwrap();
+    let device = open_device("cpu").unwrap();
+    let start = Instant::now();
+    let options = EvaluateOptions {
+        batch,
+        ..EvaluateOptions::default()
+    };
+    let scores = evaluate(network, &parameters, examples, &device, &options, &Silent).unwrap();
+    let summary = scores.summary();
+    eprintln!("{}: {summary:?} in {:?}", network.name, start.elapsed());
+    summary
+}
+
+/// The first `n` test examples of a set.
+fn first(network: &Network, path: &Path, options: &DataOptions<'_>, n: usize) -> (Box<dyn Examples>, Vec<usize>) {
+    let test = open_data(network, path.to_str().unwrap(), options).unwrap().test;
+    let n = n.min(test.len());
+    (test, (0..n).collect())
 }
 
 #[test]
 fn resnet32_has_its_published_accuracy() {
     let Some(folder) = data() else { return };
     let network = models::resnet(32);
-    let checkpoint = Checkpoint::open(&folder.join("weights/resnet32-cifar10.safetensors")).unwrap();
-    let parameters = Parameters::load(&network, &checkpoint).unwrap();
-    let device = open_device("cpu").unwrap();
-    let start = Instant::now();
-    let options = EvaluateOptions::default();
-    let scores = evaluate(
-        &network,
-        &parameters,
-        &cifar10(&folder),
-        &device,
-        &options,
-        &Silent,
-    )
-    .unwrap();
-    let summary = scores.summary();
-    eprintln!("ResNet-32: {summary:?} in {:?}", start.elapsed());
-    assert!((summary.accuracy - 0.9263).abs() < 1e-9, "{}", summary.accuracy);
+    assert_eq!(network.n_trainable(), 464_154);
+    let (examples, indices) = first(&network, &folder.join("cifar10"), &DataOptions::default(), usize::MAX);
+    let test = Subset {
+        examples: examples.as_ref(),
+        indices,
+    };
+    let summary = score(&network, &folder.join("weights/resnet32-cifar10.safetensors"), &test, 100);
+    // One image of 10,000 may fall to the other side where sums of floats are added in another order.
+    assert!((summary.accuracy - 0.9263).abs() < 1.5e-4, "{}", summary.accuracy);
+}
+
+/// Top-1 of an independent implementation in PyTorch on all 650 images.
+const SQUEEZENET_RIGHT: f64 = 473.0;
+
+#[test]
+fn squeezenet_agrees_with_an_independent_implementation() {
+    let Some(folder) = data() else { return };
+    let network = models::squeezenet1_1();
+    assert_eq!(network.n_trainable(), 1_235_496);
+    let (examples, indices) = first(&network, &folder.join("imagenet650"), &DataOptions::default(), usize::MAX);
+    let test = Subset {
+        examples: examples.as_ref(),
+        indices,
+    };
+    let summary = score(&network, &folder.join("weights/squeezenet1_1-imagenet.safetensors"), &test, 10);
+    let right = summary.accuracy * summary.n as f64;
+    assert!((right - SQUEEZENET_RIGHT).abs() <= 1.01, "{right}");
+}
+
+/// The sizes of stories260K, whose rotary pairs are interleaved.
+const STORIES: &str = r#"{"hidden_size": 64, "intermediate_size": 172, "num_hidden_layers": 5, "num_attention_heads": 8,
+    "num_key_value_heads": 4, "vocab_size": 512, "max_position_embeddings": 512, "rms_norm_eps": 1e-5,
+    "rope_theta": 10000.0, "tie_word_embeddings": true, "rope_interleaved": true}"#;
+
+#[test]
+fn stories260k_has_its_loss() {
+    let Some(folder) = data() else { return };
+    let config: LlamaConfig = serde_json::from_str(STORIES).unwrap();
+    let network = models::llama(&config).unwrap();
+    assert_eq!(network.n_trainable(), 260_032);
+    let tokenizer = folder.join("weights/stories260k-tok512.bin");
+    let options = DataOptions {
+        tokenizer: Some(&tokenizer),
+        ..DataOptions::default()
+    };
+    let (examples, indices) = first(&network, &folder.join("text/tinystories-cased.txt"), &options, 150);
+    let test = Subset {
+        examples: examples.as_ref(),
+        indices,
+    };
+    let summary = score(&network, &folder.join("weights/stories260k.safetensors"), &test, 10);
+    assert!((summary.loss - 1.807).abs() < 0.001, "{}", summary.loss);
 }

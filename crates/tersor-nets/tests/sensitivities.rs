@@ -164,7 +164,7 @@ fn products_with_random_vectors_give_the_diagonal() {
     let options = HutchinsonOptions {
         samples: 10,
         batch: 10,
-        probes: 600,
+        probes: 3000,
         ..HutchinsonOptions::default()
     };
     let device = open_device("cpu").unwrap();

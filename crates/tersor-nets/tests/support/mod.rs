@@ -7,7 +7,7 @@ use tersor_nets::Parameters;
 use tersor_nets::examples::ImageExamples;
 use tersor_nets::graph::{Builder, Conv, Input, Linear, Network, Pool, Role};
 
-pub const CLASSES: usize = 3;
+pub(crate) const CLASSES: usize = 3;
 
 fn conv(inputs: usize, outputs: usize, stride: usize, bias: bool) -> Conv {
     Conv {
@@ -21,7 +21,7 @@ fn conv(inputs: usize, outputs: usize, stride: usize, bias: bool) -> Conv {
 }
 
 /// Two convolutions with batch-norm, a residual sum, a shortcut, pooling, a concatenation and two linear layers.
-pub fn tiny() -> Network {
+pub(crate) fn tiny() -> Network {
     let mut b = Builder::new("tiny", Input::Image([1, 8, 8]));
     let x = b.conv("conv1", 0, conv(1, 2, 1, true));
     let x = b.batch_norm("bn1", x, 2);
@@ -53,7 +53,7 @@ pub fn tiny() -> Network {
 }
 
 /// Random weights, and statistics that are not 0 and 1.
-pub fn tiny_parameters(network: &Network, seed: u64) -> Parameters {
+pub(crate) fn tiny_parameters(network: &Network, seed: u64) -> Parameters {
     let mut parameters = Parameters::random(network, seed);
     let mut random = Random::keyed(&[seed, 77]);
     for (spec, values) in parameters.iter_mut() {
@@ -69,7 +69,7 @@ pub fn tiny_parameters(network: &Network, seed: u64) -> Parameters {
 }
 
 /// Random images whose class is where they are bright.
-pub fn tiny_examples(n: usize, seed: u64) -> ImageExamples {
+pub(crate) fn tiny_examples(n: usize, seed: u64) -> ImageExamples {
     let mut random = Random::keyed(&[seed, 78]);
     let mut pixels = Vec::new();
     let mut labels = Vec::new();
