@@ -10,7 +10,7 @@ use tersor_nets::experiments::{DemoOptions, DemoReport, Measured, demo};
 use tersor_nets::open_device;
 
 /// Passes over the training images: dense, while pruning, and of fine-tuning.
-const EPOCHS: [usize; 3] = [4, 4, 1];
+const EPOCHS: [usize; 3] = [5, 6, 1];
 
 /// What to do next.
 const NEXT: &str = "

@@ -82,7 +82,7 @@ pub fn demo(
     let started = Instant::now();
     let network: Network = models::lenet5();
     let data_options = DataOptions {
-        augment: Augment::None,
+        augment: Augment::affine(),
         tokenizer: None,
     };
     let data = open_data(&network, options.data, &data_options)?;

@@ -9,7 +9,7 @@ use burn::tensor::Device;
 use serde::{Deserialize, Serialize};
 use std::path::Path;
 use tersor::checkpoint::Checkpoint;
-use tersor::options::{CompressOptions, Method, Scope, Target};
+use tersor::options::{Centres, CompressOptions, Method, Scope, Target};
 use tersor::{Progress, compress, write_file};
 use tersor_codec::{Coder, EncodeOptions, Limits, QuantizedCheckpoint};
 
@@ -101,12 +101,14 @@ impl Bench<'_> {
         bytes: u64,
         path: &Path,
     ) -> Result<MethodRow> {
-        let options = CompressOptions::default()
+        let mut options = CompressOptions::default()
             .with_method(method)
             .with_scope(scope)
             .with_coder(Some(coder))
             .with_sensitivity(self.sensitivity)
             .with_target(Target::SizeBytes(bytes));
+        // The paper's centres: means of cells, which fine-tuning then moves one by one.
+        options.centres = Centres::Mean;
         let compressed = compress(self.checkpoint, options, self.progress)?;
         write_file(path, &compressed.bytes, true)?;
         let (before, mut quantized) = self.measure_file(path)?;
