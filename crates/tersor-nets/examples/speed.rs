@@ -2,6 +2,8 @@
 //!
 //! `cargo run --release -p tersor-nets --example speed -- lenet5 resnet32`
 
+#![allow(clippy::print_stdout, reason = "its output is what it is for")]
+
 use std::time::Instant;
 use tersor::Silent;
 use tersor_data::{Augment, Images, Normalize};

@@ -38,7 +38,9 @@ pub fn softmax(row: &[f32], temperature: f32, probabilities: &mut Vec<f32>) -> f
     probabilities.clear();
     probabilities.extend(row.iter().map(|&z| ((z - largest) / temperature).exp()));
     let sum: f32 = probabilities.iter().sum();
-    probabilities.iter_mut().for_each(|p| *p /= sum);
+    for p in probabilities.iter_mut() {
+        *p /= sum;
+    }
     largest / temperature + sum.ln()
 }
 
@@ -139,7 +141,7 @@ mod tests {
     fn gradients_are_differences_of_losses() {
         let labels = [2, 0];
         let gradient = logits().gradient(&labels, 1.0, 1.0);
-        for i in 0..6 {
+        for (i, &expected) in gradient.iter().enumerate() {
             let shifted = |by: f32| {
                 let mut l = logits();
                 l.values[i] += by;
@@ -147,9 +149,8 @@ mod tests {
             };
             let difference = (shifted(1e-2) - shifted(-1e-2)) / 2e-2;
             assert!(
-                (difference - f64::from(gradient[i])).abs() < 1e-4,
-                "{i}: {difference} {}",
-                gradient[i]
+                (difference - f64::from(expected)).abs() < 1e-4,
+                "{i}: {difference} {expected}"
             );
         }
     }

@@ -1,5 +1,11 @@
 //! Folding, repair, pruning, training and fine-tuning of shared values on a tiny network.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::print_stderr,
+    reason = "helpers of tests may fail a test and say what they saw"
+)]
+
 mod support;
 
 use support::{tiny, tiny_examples, tiny_parameters};

@@ -1,5 +1,11 @@
 //! Published networks on real data, if `TERSOR_DATA` names the folder that holds them.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::print_stderr,
+    reason = "helpers of tests may fail a test and say what they saw"
+)]
+
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 use tersor::Silent;
@@ -35,7 +41,12 @@ fn score(network: &Network, weights: &Path, examples: &dyn Examples, batch: usiz
 }
 
 /// The first `n` test examples of a set.
-fn first(network: &Network, path: &Path, options: &DataOptions<'_>, n: usize) -> (Box<dyn Examples>, Vec<usize>) {
+fn first(
+    network: &Network,
+    path: &Path,
+    options: &DataOptions<'_>,
+    n: usize,
+) -> (Box<dyn Examples>, Vec<usize>) {
     let test = open_data(network, path.to_str().unwrap(), options).unwrap().test;
     let n = n.min(test.len());
     (test, (0..n).collect())
@@ -46,12 +57,22 @@ fn resnet32_has_its_published_accuracy() {
     let Some(folder) = data() else { return };
     let network = models::resnet(32);
     assert_eq!(network.n_trainable(), 464_154);
-    let (examples, indices) = first(&network, &folder.join("cifar10"), &DataOptions::default(), usize::MAX);
+    let (examples, indices) = first(
+        &network,
+        &folder.join("cifar10"),
+        &DataOptions::default(),
+        usize::MAX,
+    );
     let test = Subset {
         examples: examples.as_ref(),
         indices,
     };
-    let summary = score(&network, &folder.join("weights/resnet32-cifar10.safetensors"), &test, 100);
+    let summary = score(
+        &network,
+        &folder.join("weights/resnet32-cifar10.safetensors"),
+        &test,
+        100,
+    );
     // One image of 10,000 may fall to the other side where sums of floats are added in another order.
     assert!((summary.accuracy - 0.9263).abs() < 1.5e-4, "{}", summary.accuracy);
 }
@@ -64,12 +85,22 @@ fn squeezenet_agrees_with_an_independent_implementation() {
     let Some(folder) = data() else { return };
     let network = models::squeezenet1_1();
     assert_eq!(network.n_trainable(), 1_235_496);
-    let (examples, indices) = first(&network, &folder.join("imagenet650"), &DataOptions::default(), usize::MAX);
+    let (examples, indices) = first(
+        &network,
+        &folder.join("imagenet650"),
+        &DataOptions::default(),
+        usize::MAX,
+    );
     let test = Subset {
         examples: examples.as_ref(),
         indices,
     };
-    let summary = score(&network, &folder.join("weights/squeezenet1_1-imagenet.safetensors"), &test, 10);
+    let summary = score(
+        &network,
+        &folder.join("weights/squeezenet1_1-imagenet.safetensors"),
+        &test,
+        10,
+    );
     let right = summary.accuracy * summary.n as f64;
     assert!((right - SQUEEZENET_RIGHT).abs() <= 1.01, "{right}");
 }
@@ -90,11 +121,21 @@ fn stories260k_has_its_loss() {
         tokenizer: Some(&tokenizer),
         ..DataOptions::default()
     };
-    let (examples, indices) = first(&network, &folder.join("text/tinystories-cased.txt"), &options, 150);
+    let (examples, indices) = first(
+        &network,
+        &folder.join("text/tinystories-cased.txt"),
+        &options,
+        150,
+    );
     let test = Subset {
         examples: examples.as_ref(),
         indices,
     };
-    let summary = score(&network, &folder.join("weights/stories260k.safetensors"), &test, 10);
+    let summary = score(
+        &network,
+        &folder.join("weights/stories260k.safetensors"),
+        &test,
+        10,
+    );
     assert!((summary.loss - 1.807).abs() < 0.001, "{}", summary.loss);
 }

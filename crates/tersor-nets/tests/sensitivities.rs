@@ -1,5 +1,11 @@
 //! Every sensitivity against what defines it, on a network small enough to compute that.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::print_stderr,
+    reason = "helpers of tests may fail a test and say what they saw"
+)]
+
 mod support;
 
 use support::{CLASSES, tiny, tiny_examples, tiny_parameters};

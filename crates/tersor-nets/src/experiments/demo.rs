@@ -1,8 +1,9 @@
 //! The demonstration: a network from nothing to small files in a few minutes.
 
 use super::methods::{Bench, Measured, MethodRow, PAPER_METHODS};
+use crate::examples::Examples;
 use crate::graph::Network;
-use crate::prune::{PruneOptions, Pruner, Scope as PruneScope, Score};
+use crate::prune::{PruneOptions, Pruner, Scope as PruneScope, Score, count};
 use crate::sensitivity::{FisherOptions, Recorded, fisher, write_sensitivities};
 use crate::shared::FinetuneOptions;
 use crate::task::{DataOptions, open_data};
@@ -66,6 +67,41 @@ fn adam(epochs: usize, peak: f64, seed: u64) -> TrainOptions {
     }
 }
 
+/// The dense network, and the one pruned from it.
+fn networks(
+    network: &Network,
+    train: &dyn Examples,
+    device: &Device,
+    options: &DemoOptions<'_>,
+    progress: &dyn Progress,
+    say: &mut impl FnMut(&str),
+) -> Result<(Parameters, Parameters)> {
+    let [dense_epochs, prune_epochs, _] = options.epochs;
+    let dense_options = adam(dense_epochs, 2e-3, options.seed);
+    let prune_options = adam(prune_epochs, 1e-3, options.seed + 1);
+    let run = |options| TrainingRun {
+        network,
+        examples: train,
+        device,
+        options,
+        path: None,
+    };
+    let start = Parameters::random(network, options.seed);
+    let (dense, _, _) = run(&dense_options).run(start, |_| Free, progress, |_| ())?;
+    say("trained");
+    let prune = PruneOptions {
+        keep: (KEEP * network.n_trainable() as f64).round() as usize,
+        score: Score::Magnitude,
+        scope: PruneScope::WeightsAndBiases,
+        until: 0.6,
+        every: 10,
+    };
+    let pruner = |p: &Parameters| Pruner::new(p, prune);
+    let (pruned, _, _) = run(&prune_options).run(dense.clone(), pruner, progress, |_| ())?;
+    say(&format!("pruned to {} parameters", prune.keep));
+    Ok((dense, pruned))
+}
+
 /// Trains LeNet-5, prunes it, measures sensitivities, and compresses it with every method of the paper at one size and
 /// with the default method at a smaller one, all through files in `folder`; each file is decoded and scored before and
 /// after fine-tuning of its shared values.
@@ -87,7 +123,6 @@ pub fn demo(
     };
     let data = open_data(&network, options.data, &data_options)?;
     let (train, test) = (data.train.as_ref(), data.test.as_ref());
-    let [dense_epochs, prune_epochs, finetune_epochs] = options.epochs;
     say(&format!(
         "{} images to train on, {} to test; LeNet-5 with {} parameters",
         train.len(),
@@ -95,43 +130,8 @@ pub fn demo(
         network.n_trainable()
     ));
 
-    let stage = |options: &TrainOptions, start: Parameters, prune: Option<PruneOptions>| {
-        let stage = TrainingRun {
-            network: &network,
-            examples: train,
-            device,
-            options,
-            path: None,
-        };
-        match prune {
-            Some(prune) => stage
-                .run(start, |p| Pruner::new(p, prune), progress, |_| ())
-                .map(|(p, s, _)| (p, s)),
-            None => stage
-                .run(start, |_| Free, progress, |_| ())
-                .map(|(p, s, _)| (p, s)),
-        }
-    };
-    let (dense, _) = stage(
-        &adam(dense_epochs, 2e-3, options.seed),
-        Parameters::random(&network, options.seed),
-        None,
-    )?;
-    say("trained");
-    let keep = (KEEP * network.n_trainable() as f64).round() as usize;
-    let prune = PruneOptions {
-        keep,
-        score: Score::Magnitude,
-        scope: PruneScope::WeightsAndBiases,
-        until: 0.6,
-        every: 10,
-    };
-    let (pruned, _) = stage(
-        &adam(prune_epochs, 1e-3, options.seed + 1),
-        dense.clone(),
-        Some(prune),
-    )?;
-    say(&format!("pruned to {keep} parameters"));
+    let (dense, pruned) = networks(&network, train, device, options, progress, &mut say)?;
+    let keep = count(&pruned, PruneScope::WeightsAndBiases).0;
 
     let fisher_options = FisherOptions {
         seed: options.seed,
@@ -155,7 +155,7 @@ pub fn demo(
         test,
         device,
         finetune: FinetuneOptions {
-            epochs: finetune_epochs,
+            epochs: options.epochs[2],
             batch: 100,
             schedule: Schedule::Cosine {
                 peak: 3e-4,

@@ -88,13 +88,13 @@ impl LlamaConfig {
         if sizes.contains(&0) || self.num_attention_heads == 0 || key_heads == 0 {
             return Err("sizes must be positive".into());
         }
-        if self.num_attention_heads % key_heads != 0 {
+        if !self.num_attention_heads.is_multiple_of(key_heads) {
             let heads = self.num_attention_heads;
             return Err(format!(
                 "{heads} heads of queries cannot share {key_heads} heads of keys"
             ));
         }
-        if self.head_width() % 2 != 0 || self.head_width() == 0 {
+        if !self.head_width().is_multiple_of(2) || self.head_width() == 0 {
             return Err(format!(
                 "heads of {} dimensions; pairs rotate, so the number must be even",
                 self.head_width()

@@ -78,7 +78,7 @@ fn patches(conv: &Conv, x: Tensor<4>) -> Tensor<2> {
 }
 
 impl Sums {
-    fn add(&mut self, rows: Tensor<2>) -> Result<()> {
+    fn add(&mut self, rows: &Tensor<2>) -> Result<()> {
         let [n, inputs] = rows.dims();
         self.positions += n as f64;
         for (at, sums) in self.gram.chunks_exact_mut(self.block * self.block).enumerate() {
@@ -108,7 +108,7 @@ impl Observer for Watch<'_> {
         };
         let rows = inputs.first().and_then(|x| input_rows(&node.op, x));
         let rows = rows.ok_or_else(|| Error::Internal(format!("{:?} has no rows", node.name)))?;
-        sums.add(rows.inner_if_tracked())?;
+        sums.add(&rows.inner_if_tracked())?;
         let Some(probes) = &mut self.probes else {
             return Ok(output);
         };
@@ -141,7 +141,7 @@ impl InnerIfTracked for Tensor<2> {
 
 /// Sums of squares per output of `[examples, outputs, positions]` gradients, positions summed first.
 fn squares(
-    gradient: Vec<f32>,
+    gradient: &[f32],
     [examples, outputs, positions]: [usize; 3],
     sums: &mut [f64],
     by_position: bool,
@@ -236,17 +236,17 @@ pub fn moments(
                     Value::Image(t) => {
                         let [b, _, h, w] = t.dims();
                         let gradient = t.grad(&gradients).map_or(Ok(Vec::new()), to_vec)?;
-                        squares(gradient, [b, outputs, h * w], &mut sum.outputs, false);
+                        squares(&gradient, [b, outputs, h * w], &mut sum.outputs, false);
                     }
                     Value::Vectors(t) => {
                         let [b, _] = t.dims();
                         let gradient = t.grad(&gradients).map_or(Ok(Vec::new()), to_vec)?;
-                        squares(gradient, [b, outputs, 1], &mut sum.outputs, true);
+                        squares(&gradient, [b, outputs, 1], &mut sum.outputs, true);
                     }
                     Value::Sequence(t) => {
                         let [b, l, _] = t.dims();
                         let gradient = t.grad(&gradients).map_or(Ok(Vec::new()), to_vec)?;
-                        squares(gradient, [b, outputs, l], &mut sum.outputs, true);
+                        squares(&gradient, [b, outputs, l], &mut sum.outputs, true);
                     }
                     Value::Tokens(_) => {}
                 }

@@ -257,7 +257,9 @@ pub fn finetune(
         .filter(|(_, half)| **half)
     {
         if let Codebook::Table(levels) = codebook {
-            levels.iter_mut().for_each(|l| *l = f16::from_f32(*l).to_f32());
+            for level in levels.iter_mut() {
+                *level = f16::from_f32(*level).to_f32();
+            }
         }
     }
     progress.finish();

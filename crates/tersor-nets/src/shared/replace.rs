@@ -108,7 +108,9 @@ pub fn replace_values(quantized: &mut QuantizedCheckpoint, index: usize, values:
                 && *codebook == at
                 && other != index
             {
-                symbols.iter_mut().for_each(|s| *s += moved);
+                for s in symbols.iter_mut() {
+                    *s += moved;
+                }
             }
         }
     }

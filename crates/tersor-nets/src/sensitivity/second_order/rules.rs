@@ -91,8 +91,7 @@ impl Rule<'_> {
             (Op::Flatten, [Value::Image(x)], Value::Vectors(d2)) => {
                 only(vec![Value::Image(d2.reshape(x.dims()))])
             }
-            (Op::Flatten, [Value::Vectors(_)], d2) => only(vec![d2]),
-            (Op::Dropout(_), [_], d2) => only(vec![d2]),
+            (Op::Flatten, [Value::Vectors(_)], d2) | (Op::Dropout(_), [_], d2) => only(vec![d2]),
             (Op::Add, [_, _], d2) => only(vec![d2.clone(), d2]),
             (Op::Concat, [Value::Image(a), Value::Image(b)], Value::Image(d2)) => {
                 let (first, second) = (a.dims()[1], b.dims()[1]);
