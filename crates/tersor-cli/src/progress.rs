@@ -10,6 +10,7 @@ use tersor::Progress;
 /// Shows one bar at a time on standard error; nothing if that is no terminal or the user wants quiet.
 pub(crate) struct Bar {
     is_shown: bool,
+    #[cfg(feature = "nets")]
     is_quiet: bool,
     current: Mutex<Option<ProgressBar>>,
 }
@@ -19,12 +20,14 @@ impl Bar {
     pub(crate) fn new(is_quiet: bool) -> Self {
         Self {
             is_shown: !is_quiet && std::io::stderr().is_terminal(),
+            #[cfg(feature = "nets")]
             is_quiet,
             current: Mutex::new(None),
         }
     }
 
     /// A line above the bar; nothing if the user wants quiet.
+    #[cfg(feature = "nets")]
     pub(crate) fn println(&self, text: &str) {
         if self.is_quiet {
             return;

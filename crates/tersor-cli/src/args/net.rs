@@ -52,7 +52,7 @@ pub(crate) enum NetCommand {
 /// Which network, on what data, where.
 #[derive(Args, Debug)]
 pub(crate) struct TaskArgs {
-    /// The network: lenet5, resnet20, resnet32, resnet44, resnet56, alexnet, squeezenet1_1, or llama:CONFIG.json.
+    /// The network: lenet5, resnet20, resnet32, resnet44, resnet56, alexnet, `squeezenet1_1`, or llama:CONFIG.json.
     #[arg(long, value_name = "NAME")]
     pub(crate) net: String,
     /// Data: `digits`, `digits:N`, `digits:N:SEED`, or a path: MNIST's files, CIFAR-10's, a folder of images, a text.

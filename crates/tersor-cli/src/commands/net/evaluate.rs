@@ -6,6 +6,7 @@ use crate::args::net::{AugmentArg, EvaluateArgs};
 use crate::progress::Bar;
 use crate::{Status, output};
 use serde::Serialize;
+use std::fmt::Write as _;
 use std::time::Instant;
 use tersor_nets::evaluate::{Comparison, EvaluateOptions, Evaluation, evaluate};
 
@@ -36,8 +37,9 @@ fn describe(outcome: &Outcome) -> String {
     let mut text = line("this", &outcome.evaluation);
     if let (Some(original), Some(c)) = (&outcome.original, &outcome.comparison) {
         text += &line("original", original);
-        text += &format!(
-            "change    accuracy {:+.2} +- {:.2} points   loss {:+.5} +- {:.5} nats   divergence {:.5} nats\n",
+        let _ = writeln!(
+            text,
+            "change    accuracy {:+.2} +- {:.2} points   loss {:+.5} +- {:.5} nats   divergence {:.5} nats",
             100.0 * c.accuracy_change,
             100.0 * c.accuracy_change_error,
             c.loss_change,

@@ -71,7 +71,7 @@ pub(crate) fn run(args: &PruneArgs, common: &Common) -> anyhow::Result<Status> {
     }
     save(&parameters, &args.output)?;
     if let Some(path) = &args.training.sensitivity {
-        write_moments(&task.network, &state, path, &args.training.optimizer)?;
+        write_moments(&task.network, &state, path, args.training.optimizer)?;
     }
     if !common.quiet {
         let (alive, all) = count(&parameters, scope);

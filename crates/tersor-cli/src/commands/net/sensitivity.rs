@@ -5,17 +5,23 @@ use crate::Status;
 use crate::args::Common;
 use crate::args::net::{EstimatorArg, SensitivityArgs};
 use crate::progress::Bar;
+use tersor_nets::Parameters;
 use tersor_nets::sensitivity::{
-    AdamOptions, FisherOptions, GramOptions, HutchinsonOptions, Labels, Recorded, adam_moments, fisher,
-    hutchinson, moments, second_order, write_sensitivities,
+    AdamOptions, Diagonal, FisherOptions, GramOptions, HutchinsonOptions, Labels, Recorded, adam_moments,
+    fisher, hutchinson, moments, second_order, write_sensitivities,
 };
 
-pub(crate) fn run(args: &SensitivityArgs, common: &Common) -> anyhow::Result<Status> {
-    check_output(&args.output)?;
-    let task = Task::open(&args.task, args.augment)?;
-    let parameters = open_weights(&task.network, &args.weights)?;
+/// What a diagonal is called, its values, and the settings to be recorded with it.
+type Measured = (&'static str, Diagonal, Vec<(String, String)>);
+
+/// Measures the diagonal that was asked for.
+fn measure(
+    args: &SensitivityArgs,
+    task: &Task,
+    parameters: &Parameters,
+    bar: &Bar,
+) -> anyhow::Result<Measured> {
     let examples = task.calibration();
-    let bar = Bar::new(common.quiet);
     let (network, device, samples, seed) = (&task.network, &task.device, args.samples, args.seed);
     let batch = args.batch.unwrap_or(match args.estimator {
         EstimatorArg::Hessian | EstimatorArg::Hutchinson => 50,
@@ -39,25 +45,18 @@ pub(crate) fn run(args: &SensitivityArgs, common: &Common) -> anyhow::Result<Sta
             let options = fisher_options(Labels::Sampled);
             (
                 "fisher",
-                fisher(network, &parameters, examples, device, &options, &bar)?,
+                fisher(network, parameters, examples, device, &options, bar)?,
             )
         }
         EstimatorArg::Empirical => {
             let options = fisher_options(Labels::Data);
             (
                 "empirical-fisher",
-                fisher(network, &parameters, examples, device, &options, &bar)?,
+                fisher(network, parameters, examples, device, &options, bar)?,
             )
         }
         EstimatorArg::Hessian => {
-            let h = second_order(
-                network,
-                &parameters,
-                examples,
-                device,
-                (samples, batch, seed),
-                &bar,
-            )?;
+            let h = second_order(network, parameters, examples, device, (samples, batch, seed), bar)?;
             ("hessian", h)
         }
         EstimatorArg::Hutchinson => {
@@ -71,7 +70,7 @@ pub(crate) fn run(args: &SensitivityArgs, common: &Common) -> anyhow::Result<Sta
             settings.push(("probes".into(), args.probes.to_string()));
             (
                 "hutchinson",
-                hutchinson(network, &parameters, examples, device, &options, &bar)?,
+                hutchinson(network, parameters, examples, device, &options, bar)?,
             )
         }
         EstimatorArg::Adam | EstimatorArg::SqrtAdam => {
@@ -82,7 +81,7 @@ pub(crate) fn run(args: &SensitivityArgs, common: &Common) -> anyhow::Result<Sta
                 seed,
             };
             settings.push(("beta2".into(), options.beta2.to_string()));
-            let mut v = adam_moments(network, &parameters, examples, device, &options, &bar)?;
+            let mut v = adam_moments(network, parameters, examples, device, &options, bar)?;
             if args.estimator == EstimatorArg::Adam {
                 ("adam", v)
             } else {
@@ -91,11 +90,22 @@ pub(crate) fn run(args: &SensitivityArgs, common: &Common) -> anyhow::Result<Sta
             }
         }
     };
+    Ok((estimator, diagonal, settings))
+}
+
+pub(crate) fn run(args: &SensitivityArgs, common: &Common) -> anyhow::Result<Status> {
+    check_output(&args.output)?;
+    let task = Task::open(&args.task, args.augment)?;
+    let parameters = open_weights(&task.network, &args.weights)?;
+    let examples = task.calibration();
+    let bar = Bar::new(common.quiet);
+    let (estimator, diagonal, settings) = measure(args, &task, &parameters, &bar)?;
+    let (network, device, samples) = (&task.network, &task.device, args.samples);
     let layers = if args.gram {
         let options = GramOptions {
             samples,
             batch: 50,
-            seed,
+            seed: args.seed,
             output_gradients: true,
         };
         moments(network, &parameters, examples, device, &options, &bar)?

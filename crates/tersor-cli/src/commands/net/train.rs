@@ -29,7 +29,7 @@ pub(crate) fn run(args: &TrainArgs, common: &Common) -> anyhow::Result<Status> {
     let (parameters, state, _) = run.run(start, |_| Free, &bar, |report| say_epoch(report, &bar))?;
     save(&parameters, &args.output)?;
     if let Some(path) = &args.training.sensitivity {
-        write_moments(&task.network, &state, path, &args.training.optimizer)?;
+        write_moments(&task.network, &state, path, args.training.optimizer)?;
     }
     Ok(Status::Done)
 }
@@ -39,9 +39,9 @@ pub(super) fn write_moments(
     network: &Network,
     state: &OptimizerState,
     path: &std::path::Path,
-    optimizer: &crate::args::net::OptimizerArg,
+    optimizer: crate::args::net::OptimizerArg,
 ) -> anyhow::Result<()> {
-    if *optimizer != crate::args::net::OptimizerArg::Adam {
+    if optimizer != crate::args::net::OptimizerArg::Adam {
         anyhow::bail!("only Adam keeps second moments; leave --sensitivity out or train with Adam");
     }
     let diagonal = (0..network.parameters.len())
