@@ -6,6 +6,7 @@ use crate::decompress::{Destination, decompress};
 use crate::options::Target;
 use crate::progress::{Progress, Silent};
 use crate::search::MAX_CLUSTERS;
+use crate::temporary::Temporary;
 use crate::{Error, Result};
 use serde::Serialize;
 use std::path::Path;
@@ -108,6 +109,7 @@ pub fn compress_to_quality(
         return Err(Error::Options(what));
     }
     let folder = tempfile::tempdir().map_err(Error::io(std::env::temp_dir()))?;
+    let _temporary = Temporary::new(folder.path());
     let clustering = compressor.options().method.is_clustering();
     // Position on the curve: the logarithm of the slope, or of the inverse of the number of levels.
     let target = |x: f64| {

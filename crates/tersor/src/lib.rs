@@ -29,6 +29,7 @@ mod search;
 mod sensitivity;
 pub mod sweep;
 pub mod synthetic;
+mod temporary;
 pub mod verify;
 mod weights;
 
@@ -38,6 +39,7 @@ pub use error::{Error, Result};
 pub use output::write_file;
 pub use progress::{Progress, Silent};
 pub use report::{CompressReport, InputSize, TensorReport};
+pub use temporary::{Temporary, remove_temporaries};
 pub use tersor_codec as codec;
 
 /// The examples of the README are compiled with the tests.

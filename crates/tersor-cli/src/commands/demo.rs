@@ -11,7 +11,7 @@ use std::time::Instant;
 use tersor::checkpoint::{Checkpoint, OutputFormat};
 use tersor::codec::{Coder, FileReader, Limits};
 use tersor::options::{CompressOptions, Method, Scope, Target};
-use tersor::{Compressor, Destination, Progress as _, Silent, synthetic};
+use tersor::{Compressor, Destination, Progress as _, Silent, Temporary, synthetic};
 
 /// Sizes that every method is asked for.
 const BPW: [f64; 3] = [2.0, 3.0, 4.0];
@@ -90,6 +90,7 @@ fn round_trip(
 pub(crate) fn run(args: &DemoArgs, common: &Common) -> anyhow::Result<Status> {
     let start = Instant::now();
     let folder = tempfile::tempdir().context("cannot make a temporary folder")?;
+    let _temporary = Temporary::new(folder.path());
     let (weights, sensitivities) = (
         folder.path().join("net.safetensors"),
         folder.path().join("h.safetensors"),

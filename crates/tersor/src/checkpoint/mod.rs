@@ -16,6 +16,7 @@ mod pytorch;
 mod safetensors;
 mod sharded;
 mod source;
+mod stale;
 mod staging;
 mod writer;
 
