@@ -5,9 +5,11 @@
 
 mod args;
 mod commands;
+mod destination;
 mod files;
 mod output;
 mod progress;
+mod table;
 
 use anyhow::Context as _;
 use args::{Cli, Command};

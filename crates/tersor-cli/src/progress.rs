@@ -1,5 +1,6 @@
 //! Progress bars on a terminal.
 
+use crate::output;
 use indicatif::{HumanDuration, ProgressBar, ProgressDrawTarget, ProgressState, ProgressStyle};
 use std::fmt::Write;
 use std::io::IsTerminal as _;
@@ -19,6 +20,14 @@ impl Bar {
         Self {
             is_shown: !is_quiet && std::io::stderr().is_terminal(),
             current: Mutex::new(None),
+        }
+    }
+
+    /// Writes a line to standard error, above the bar.
+    pub(crate) fn say(&self, text: &str) {
+        match &*self.current.lock().unwrap_or_else(PoisonError::into_inner) {
+            Some(bar) => bar.suspend(|| output::say(text)),
+            None => output::say(text),
         }
     }
 

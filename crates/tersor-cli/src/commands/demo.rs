@@ -2,8 +2,9 @@
 
 use crate::Status;
 use crate::args::{Common, DemoArgs};
-use crate::output::{self, Align, Table};
+use crate::output;
 use crate::progress::Bar;
+use crate::table::{Align, Table};
 use anyhow::Context as _;
 use serde::Serialize;
 use std::path::Path;
@@ -11,7 +12,7 @@ use std::time::Instant;
 use tersor::checkpoint::{Checkpoint, OutputFormat};
 use tersor::codec::{Coder, FileReader, Limits};
 use tersor::options::{CompressOptions, Method, Scope, Target};
-use tersor::{Compressor, Destination, Progress as _, Silent, Temporary, synthetic};
+use tersor::{Compressor, Destination, InputSize, Progress as _, Silent, Temporary, synthetic};
 
 /// Sizes that every method is asked for.
 const BPW: [f64; 3] = [2.0, 3.0, 4.0];
@@ -36,7 +37,7 @@ struct Row {
     file_bytes: u64,
     ratio: f64,
     bpw: f64,
-    predicted_loss: f64,
+    predicted_loss: Option<f64>,
     /// Measured on the decoded file.
     noise: f64,
 }
@@ -46,8 +47,8 @@ struct Row {
 struct Outcome {
     seed: u64,
     n_tensors: usize,
-    n_parameters: u64,
-    input_bytes: u64,
+    #[serde(flatten)]
+    size: InputSize,
     rows: Vec<Row>,
     seconds: f64,
 }
@@ -116,8 +117,7 @@ pub(crate) fn run(args: &DemoArgs, common: &Common) -> anyhow::Result<Status> {
     let outcome = Outcome {
         seed: args.seed,
         n_tensors: checkpoint.tensors().len(),
-        n_parameters: size.n_parameters,
-        input_bytes: size.bytes,
+        size,
         rows,
         seconds: start.elapsed().as_secs_f64(),
     };
@@ -146,14 +146,14 @@ fn describe(outcome: &Outcome) -> String {
             output::thousands(row.file_bytes),
             format!("{:.2}x", row.ratio),
             format!("{:.3}", row.bpw),
-            output::three_digits(row.predicted_loss),
+            output::optional(row.predicted_loss, output::three_digits),
             output::decibels(row.noise),
         ]);
     }
     format!(
-        "A made-up checkpoint: {}, {} parameters, {} bytes, with made-up sensitivities.\n\n{table}{NEXT}",
+        "A made-up checkpoint: {}, {} bytes; {}; with made-up sensitivities.\n\n{table}{NEXT}",
         output::count(outcome.n_tensors, "tensor"),
-        output::thousands(outcome.n_parameters),
-        output::thousands(outcome.input_bytes),
+        output::thousands(outcome.size.bytes),
+        output::weights(&outcome.size),
     )
 }

@@ -5,5 +5,6 @@ pub(crate) mod compress;
 pub(crate) mod decompress;
 pub(crate) mod demo;
 pub(crate) mod inspect;
+mod plan;
 pub(crate) mod sweep;
 pub(crate) mod verify;

@@ -16,12 +16,13 @@ mod pytorch;
 mod safetensors;
 mod sharded;
 mod source;
-mod stale;
 mod staging;
+mod stale;
 mod writer;
 
 pub use error::CheckpointError;
 pub use limits::ReadLimits;
+pub use open::Content;
 pub(crate) use staging::StagedFile;
 pub use writer::{CheckpointWriter, OutputFormat};
 
