@@ -1,19 +1,19 @@
-//! Where bytes come from and where they go: files, standard streams, and the names chosen if none is given.
+//! Where bytes come from: files, standard input; and the names of outputs if none is given.
 
-use anyhow::{Context as _, bail};
+use anyhow::{Context as _, anyhow, bail};
 use std::ffi::OsStr;
-use std::fs::{self, OpenOptions};
-use std::io::{self, IsTerminal as _, Read as _, Write};
+use std::fs;
+use std::io::{self, IsTerminal as _, Read as _};
 use std::path::{Path, PathBuf};
-use tersor::checkpoint::Checkpoint;
-use tersor::codec::{FileReader, Limits, MAGIC};
+use tersor::checkpoint::{Checkpoint, Content};
+use tersor::codec::{Error, FileReader, Limits, MAGIC};
 
 /// Endings of checkpoint files, which `.tersor` replaces. Other endings may be part of a name, as in `llama-3.2`.
-const CHECKPOINT_EXTENSIONS: [&str; 7] = ["safetensors", "pt", "pth", "th", "bin", "ckpt", "npz"];
+pub(crate) const CHECKPOINT_EXTENSIONS: [&str; 7] = ["safetensors", "pt", "pth", "th", "bin", "ckpt", "npz"];
 /// Ending of the index of a sharded checkpoint.
 const INDEX_SUFFIX: &str = ".index.json";
 /// Extension of compressed files.
-const EXTENSION: &str = "tersor";
+pub(crate) const EXTENSION: &str = "tersor";
 
 /// Whether a path means a standard stream.
 pub(crate) fn is_stream(path: &Path) -> bool {
@@ -42,6 +42,20 @@ pub(crate) fn label(path: &Path) -> String {
 pub(crate) fn title(path: &Path) -> String {
     path.file_name()
         .map_or_else(|| label(path), |name| name.to_string_lossy().into_owned())
+}
+
+/// The extension of a path in lower case; empty if it has none.
+pub(crate) fn extension(path: &Path) -> String {
+    let extension = path.extension().and_then(OsStr::to_str);
+    extension.unwrap_or_default().to_lowercase()
+}
+
+/// Refuses an input that is not there, before anything else is looked at.
+pub(crate) fn check_input(path: &Path) -> anyhow::Result<()> {
+    if !is_stream(path) {
+        fs::metadata(path).with_context(|| format!("cannot read {}", path.display()))?;
+    }
+    Ok(())
 }
 
 fn append(path: &Path, ending: &str) -> PathBuf {
@@ -74,8 +88,7 @@ pub(crate) fn compressed_name(input: &Path) -> anyhow::Result<PathBuf> {
         Some(stem) => &input.with_file_name(stem),
         None => input,
     };
-    let extension = input.extension().and_then(OsStr::to_str).unwrap_or_default();
-    if CHECKPOINT_EXTENSIONS.contains(&extension) {
+    if CHECKPOINT_EXTENSIONS.contains(&extension(input).as_str()) {
         Ok(input.with_extension(EXTENSION))
     } else {
         Ok(append(input, ".tersor"))
@@ -112,10 +125,16 @@ fn read_stdin() -> anyhow::Result<Vec<u8>> {
     Ok(bytes)
 }
 
-/// The bytes of a file or of standard input.
+/// The bytes of a `.tersor` file or of standard input.
 pub(crate) fn read(path: &Path) -> anyhow::Result<Vec<u8>> {
     if is_stream(path) {
         return read_stdin();
+    }
+    if path.is_dir() {
+        bail!(
+            "{0} is a folder, not a .tersor file; compress it with `tersor compress {0}`",
+            path.display()
+        );
     }
     fs::read(path).with_context(|| format!("cannot read {}", path.display()))
 }
@@ -150,126 +169,25 @@ pub(crate) fn open_tersor<'b>(
     path: &Path,
     limits: Limits,
 ) -> anyhow::Result<FileReader<'b>> {
-    FileReader::new(bytes, limits).with_context(|| label(path))
+    FileReader::new(bytes, limits).map_err(|error| match mistaken(&error, bytes, path) {
+        Some(instead) => instead,
+        None => anyhow!(error).context(label(path)),
+    })
 }
 
-/// Where a file is going to be written.
-pub(crate) enum Output {
-    /// Standard output.
-    Stdout,
-    /// A device or a pipe, which is written to and not replaced.
-    Device(PathBuf),
-    /// A file.
-    File {
-        /// Its name.
-        path: PathBuf,
-        /// Whether one that is there may be replaced.
-        overwrite: bool,
-    },
-}
-
-impl Output {
-    /// Looks at a destination before the work begins that fills it.
-    ///
-    /// # Errors
-    /// If it exists and `overwrite` is false, is the input, a terminal, or a folder unless `is_folder`, or lies in a folder
-    /// that does not exist.
-    pub(crate) fn prepare(
-        path: &Path,
-        input: &Path,
-        overwrite: bool,
-        is_folder: bool,
-    ) -> anyhow::Result<Self> {
-        if is_stream(path) {
-            check_stdout()?;
-            return Ok(Self::Stdout);
-        }
-        check_folder(path)?;
-        if let Ok(found) = fs::metadata(path) {
-            if found.is_dir() && !is_folder {
-                bail!("{} is a folder; name a file", path.display());
-            }
-            if !found.is_dir() && !found.is_file() {
-                return Ok(Self::Device(path.into()));
-            }
-            check_not_input(path, input)?;
-            if !overwrite {
-                return Err(tersor::Error::Exists(path.into()).into());
-            }
-        }
-        Ok(Self::File {
-            path: path.into(),
-            overwrite,
-        })
+/// What to say about a healthy file of another kind that was taken for a `.tersor` file.
+pub(crate) fn mistaken(error: &Error, bytes: &[u8], path: &Path) -> Option<anyhow::Error> {
+    if !matches!(error, Error::NotTersor { .. }) {
+        return None;
     }
-
-    /// What to write to, if it is no file that has to appear whole.
-    pub(crate) fn stream(&self) -> anyhow::Result<Option<Box<dyn Write>>> {
-        Ok(match self {
-            Self::Stdout => Some(Box::new(io::stdout().lock())),
-            Self::Device(path) => {
-                let file = OpenOptions::new().write(true).open(path);
-                Some(Box::new(
-                    file.with_context(|| format!("cannot write to {}", path.display()))?,
-                ))
-            }
-            Self::File { .. } => None,
-        })
-    }
-
-    /// Writes all bytes, to a file so that it appears whole or not at all.
-    pub(crate) fn write(&self, bytes: &[u8]) -> anyhow::Result<()> {
-        if let Some(mut stream) = self.stream()? {
-            return stream
-                .write_all(bytes)
-                .and_then(|()| stream.flush())
-                .context("cannot write the output");
-        }
-        match self {
-            Self::File { path, overwrite } => Ok(tersor::write_file(path, bytes, *overwrite)?),
-            Self::Stdout | Self::Device(_) => Ok(()),
-        }
-    }
-}
-
-/// Refuses to write what is not text to a terminal.
-pub(crate) fn check_stdout() -> anyhow::Result<()> {
-    if io::stdout().is_terminal() {
-        bail!("standard output is a terminal, which binary data would upset; redirect it or give -o FILE");
-    }
-    Ok(())
-}
-
-/// Refuses a destination in a folder that does not exist, before time is spent on what it is to hold.
-fn check_folder(path: &Path) -> anyhow::Result<()> {
-    let folder = path
-        .parent()
-        .filter(|p| !p.as_os_str().is_empty())
-        .unwrap_or(Path::new("."));
-    if !folder.is_dir() {
-        bail!(
-            "the folder {} does not exist; make it or choose another output",
-            folder.display()
-        );
-    }
-    Ok(())
-}
-
-/// Refuses to replace the input, even if files may be overwritten: sources are kept.
-fn check_not_input(path: &Path, input: &Path) -> anyhow::Result<()> {
-    let same = |a: &Path, b: &Path| {
-        fs::canonicalize(a)
-            .ok()
-            .zip(fs::canonicalize(b).ok())
-            .is_some_and(|(a, b)| a == b)
-    };
-    if same(path, input) {
-        bail!(
-            "{} is the input, which is never replaced; name another output",
+    let label = label(path);
+    Some(match Content::of(bytes)? {
+        Content::Checkpoint(kind) => anyhow!(
+            "{label} is {kind}, not a .tersor file; compress it with `tersor compress {}`",
             path.display()
-        );
-    }
-    Ok(())
+        ),
+        Content::Foreign(what) => anyhow!("{label} is not a .tersor file: {what}"),
+    })
 }
 
 #[cfg(test)]

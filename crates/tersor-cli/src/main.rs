@@ -1,13 +1,15 @@
 //! The `tersor` command: it parses arguments, calls the library and prints what it says.
 //!
-//! Exit codes are a contract: 0 done, 1 a negative answer (`verify`), 2 failure or wrong usage. Data goes to standard output,
-//! everything else to standard error. A closed pipe is not an error.
+//! Exit codes are a contract: 0 done, 1 a negative answer (`verify`), 2 failure or wrong usage, 130 interrupted. Data goes to
+//! standard output, everything else to standard error. A closed pipe is not an error.
 
 mod args;
 mod commands;
+mod destination;
 mod files;
 mod output;
 mod progress;
+mod table;
 
 use anyhow::Context as _;
 use args::{Cli, Command};
@@ -52,7 +54,20 @@ fn run(cli: Cli) -> anyhow::Result<Status> {
 /// More threads than this only get in each other's way.
 const MAX_THREADS: usize = 256;
 
+/// Status of a program that a signal ended, as shells tell it of an interrupt.
+const INTERRUPTED: i32 = 130;
+
+/// Lets an interrupted program remove its temporary files.
+fn remove_temporaries_when_interrupted() {
+    // Without a handler they stay until the next run with the same output.
+    let _ = ctrlc::set_handler(|| {
+        tersor::remove_temporaries();
+        std::process::exit(INTERRUPTED);
+    });
+}
+
 fn main() -> ExitCode {
+    remove_temporaries_when_interrupted();
     let status = run(Cli::parse()).unwrap_or_else(|error| {
         let is_closed = |e: &io::Error| e.kind() == io::ErrorKind::BrokenPipe;
         if error

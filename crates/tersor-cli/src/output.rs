@@ -1,8 +1,9 @@
-//! Numbers, tables and messages as people read them.
+//! Numbers and messages as people read them.
 
 use anyhow::Context as _;
 use serde::Serialize;
 use std::io::{self, Write as _};
+use tersor::InputSize;
 
 /// An integer with commas between thousands.
 pub(crate) fn thousands(n: u64) -> String {
@@ -37,11 +38,14 @@ pub(crate) fn three_digits(x: f64) -> String {
     if x == 0.0 {
         return "0".into();
     }
-    let magnitude = x.abs().log10().floor();
-    if (-3.0..3.0).contains(&magnitude) {
-        format!("{x:.*}", (2.0 - magnitude) as usize)
-    } else {
-        format!("{x:.2e}")
+    let scientific = format!("{x:.2e}");
+    // Of the rounded number: 0.0099999 is 0.0100.
+    let exponent = scientific
+        .rsplit_once('e')
+        .and_then(|(_, e)| e.parse::<i32>().ok());
+    match exponent {
+        Some(e @ -3..3) => format!("{x:.*}", (2 - e) as usize),
+        _ => scientific,
     }
 }
 
@@ -80,6 +84,34 @@ pub(crate) fn chain(error: &anyhow::Error) -> String {
     text
 }
 
+/// What ratios refer to: weights, of which bits per weight speak, and the trainable parameters among them.
+pub(crate) fn weights(size: &InputSize) -> String {
+    let trainable = if size.n_parameters == size.n_weights {
+        "all".to_owned()
+    } else {
+        format!("{} of them", thousands(size.n_parameters))
+    };
+    format!("{} weights, {trainable} trainable", thousands(size.n_weights))
+}
+
+/// The first names of a list, and how many more there are.
+pub(crate) fn names(names: &[String]) -> String {
+    const SHOWN: usize = 3;
+    let shown: Vec<String> = names.iter().take(SHOWN).map(|name| format!("{name:?}")).collect();
+    let more = names.len().saturating_sub(SHOWN);
+    let ending = if more > 0 {
+        format!(" and {} more", thousands(more as u64))
+    } else {
+        String::new()
+    };
+    format!("{}{ending}", shown.join(", "))
+}
+
+/// How a file's size compares: the same words for every command.
+pub(crate) fn ratios(ratio: f64, bpw: f64, ratio_paper: f64) -> String {
+    format!("{ratio:.2}x, {bpw:.2} bits per weight, paper's ratio {ratio_paper:.2}x")
+}
+
 /// Writes to standard output. A reader that has seen enough changes nothing about the outcome.
 pub(crate) fn out(text: &str) -> anyhow::Result<()> {
     let mut stdout = io::stdout().lock();
@@ -108,75 +140,6 @@ pub(crate) fn warn<T: AsRef<str>>(warnings: impl IntoIterator<Item = T>) {
     }
 }
 
-/// On which side the cells of a column are aligned.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Align {
-    /// Text.
-    Left,
-    /// Numbers.
-    Right,
-}
-
-/// A table with a heading per column.
-pub(crate) struct Table {
-    columns: Vec<(&'static str, Align)>,
-    rows: Vec<Vec<String>>,
-}
-
-impl Table {
-    /// A table without rows.
-    pub(crate) fn new(columns: &[(&'static str, Align)]) -> Self {
-        Self {
-            columns: columns.to_vec(),
-            rows: Vec::new(),
-        }
-    }
-
-    /// Adds a row: a cell per column.
-    pub(crate) fn row<const N: usize>(&mut self, cells: [String; N]) {
-        self.rows.push(cells.into());
-    }
-}
-
-impl std::fmt::Display for Table {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let width = |index: usize, title: &str| {
-            let cells = self.rows.iter().filter_map(|row| row.get(index));
-            cells
-                .map(|cell| cell.chars().count())
-                .max()
-                .unwrap_or(0)
-                .max(title.len())
-        };
-        let widths: Vec<usize> = self
-            .columns
-            .iter()
-            .enumerate()
-            .map(|(i, (title, _))| width(i, title))
-            .collect();
-        let titles: Vec<String> = self
-            .columns
-            .iter()
-            .map(|(title, _)| (*title).to_owned())
-            .collect();
-        for row in std::iter::once(&titles).chain(&self.rows) {
-            let cells = row
-                .iter()
-                .zip(&widths)
-                .zip(&self.columns)
-                .map(|((cell, width), (_, align))| {
-                    let padding = " ".repeat(width - cell.chars().count());
-                    match align {
-                        Align::Left => format!("{cell}{padding}"),
-                        Align::Right => format!("{padding}{cell}"),
-                    }
-                });
-            writeln!(f, "{}", cells.collect::<Vec<_>>().join("  ").trim_end())?;
-        }
-        Ok(())
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -198,6 +161,9 @@ mod tests {
             (-1.0, "-1.00"),
             (0.0, "0"),
             (1e5, "1.00e5"),
+            (0.01f32.into(), "0.0100"),
+            (999.96, "1.00e3"),
+            (f64::INFINITY, "inf"),
         ];
         for (x, text) in cases {
             assert_eq!(three_digits(x), text);
@@ -216,13 +182,5 @@ mod tests {
     fn names_cannot_steer_a_terminal() {
         assert_eq!(printable("a\u{1b}[2Jb"), "a\\u{1b}[2Jb");
         assert_eq!(printable("größe"), "größe");
-    }
-
-    #[test]
-    fn columns_are_as_wide_as_their_widest_cell() {
-        let mut table = Table::new(&[("name", Align::Left), ("n", Align::Right)]);
-        table.row(["a".into(), "1,000".into()]);
-        table.row(["longer".into(), "1".into()]);
-        assert_eq!(table.to_string(), "name        n\na       1,000\nlonger      1\n");
     }
 }

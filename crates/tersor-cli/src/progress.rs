@@ -1,5 +1,6 @@
 //! Progress bars on a terminal.
 
+use crate::output;
 use indicatif::{HumanDuration, ProgressBar, ProgressDrawTarget, ProgressState, ProgressStyle};
 use std::fmt::Write;
 use std::io::IsTerminal as _;
@@ -29,16 +30,16 @@ impl Bar {
     /// A line above the bar; nothing if the user wants quiet.
     #[cfg(feature = "nets")]
     pub(crate) fn println(&self, text: &str) {
-        if self.is_quiet {
-            return;
+        if !self.is_quiet {
+            self.say(text);
         }
-        let mut is_said = false;
-        self.with(|bar| {
-            bar.suspend(|| crate::output::say(text));
-            is_said = true;
-        });
-        if !is_said {
-            crate::output::say(text);
+    }
+
+    /// Writes a line to standard error, above the bar.
+    pub(crate) fn say(&self, text: &str) {
+        match &*self.current.lock().unwrap_or_else(PoisonError::into_inner) {
+            Some(bar) => bar.suspend(|| output::say(text)),
+            None => output::say(text),
         }
     }
 

@@ -15,8 +15,8 @@ const MEAN: [f32; 3] = [0.485, 0.456, 0.406];
 const DEVIATION: [f32; 3] = [0.229, 0.224, 0.225];
 /// Generated training images, unless stated.
 const DIGITS: usize = 20_000;
-/// Generated test images.
-const TEST_DIGITS: usize = 5_000;
+/// Generated test images: a quarter as many, but within these.
+const TEST_DIGITS: std::ops::RangeInclusive<usize> = 500..=5_000;
 /// Paragraphs are gathered to pieces of at least so many characters.
 const MIN_CHARACTERS: usize = 600;
 
@@ -73,7 +73,7 @@ fn has_file(dir: &Path, name: &str) -> bool {
 ///
 /// | `data` | set |
 /// |---|---|
-/// | `digits`, `digits:N`, `digits:N:SEED` | N generated digits to train on, 20,000 unless stated, and 5,000 to test |
+/// | `digits`, `digits:N`, `digits:N:SEED` | N generated digits to train on, 20,000 unless stated, and a quarter as many to test, 500 to 5,000 |
 /// | a folder with IDX files | MNIST and its kin |
 /// | a folder with `test_batch.bin` | CIFAR-10 |
 /// | a folder with `labels.csv` or subfolders of classes | images, all of them to test |
@@ -89,7 +89,7 @@ pub fn open_data(network: &Network, data: &str, options: &DataOptions<'_>) -> Re
             let normalize = normalisation(network);
             let split = if data == "digits" || data.starts_with("digits:") {
                 let (n, seed) = digit_options(data)?;
-                digits::split(n, TEST_DIGITS, seed)
+                digits::split(n, (n / 4).clamp(*TEST_DIGITS.start(), *TEST_DIGITS.end()), seed)
             } else if has_file(path, "t10k-images-idx3-ubyte") {
                 idx::open(path)?
             } else if has_file(path, "test_batch.bin") || path.join("cifar-10-batches-bin").is_dir() {

@@ -28,6 +28,11 @@ pub enum Destination<'a> {
     },
 }
 
+/// Whether a file decodes to a checkpoint of one file, rather than to a folder.
+pub fn is_single_file(directory: &Directory) -> bool {
+    directory.blobs.is_empty() && directory.shards.iter().all(|shard| shard.file_name.is_empty())
+}
+
 /// Bytes that all groups decode to.
 pub(crate) fn total_bytes(directory: &Directory) -> u64 {
     directory.groups.iter().map(|g| directory.decoded_bytes(g)).sum()

@@ -4,6 +4,7 @@ use crate::checkpoint::Checkpoint;
 use crate::fine::{self, FineCodebooks};
 use crate::options::{Centres, CompressOptions, Method, Rule, Scope};
 use crate::plan::{Plan, TensorPlan, Treatment};
+use crate::progress::Progress;
 use crate::search::near_lossless_slope;
 use crate::sensitivity::Sensitivities;
 use crate::{Error, Result, weights};
@@ -82,6 +83,8 @@ pub(crate) struct Designer<'a> {
     pub(crate) plan: &'a Plan,
     pub(crate) sensitivities: Option<&'a Sensitivities>,
     pub(crate) options: &'a CompressOptions,
+    /// Told of elements that are designed for and encoded.
+    pub(crate) progress: &'a dyn Progress,
 }
 
 /// Weights and sensitivities of one tensor, loaded.
@@ -215,10 +218,16 @@ impl<'a> Designer<'a> {
         let (shared, own): (Vec<usize>, Vec<usize>) = main
             .iter()
             .partition(|&&index| self.options.scope == Scope::Global && self.rule(index) == Rule::default());
-        let single = |&index: &usize| Ok((index, self.single(index, knob, rough)?));
+        let single = |&index: &usize| {
+            let found = self.single(index, knob, rough)?;
+            self.progress.advance(found.1.n);
+            Ok((index, found))
+        };
         let mut codings = own.par_iter().map(single).collect::<Result<Vec<_>>>()?;
         if !shared.is_empty() {
             codings.extend(shared.iter().copied().zip(self.global(&shared, knob)?));
+            self.progress
+                .advance(codings.iter().rev().take(shared.len()).map(|c| c.1.1.n).sum());
         }
         design.slope = match knob {
             Knob::Slope(slope) => slope,

@@ -1,9 +1,9 @@
 //! From a design to the bytes of a file, group by group: no more than the groups at hand are in memory.
 
-use crate::decompress::digests;
 use crate::design::{Coding, Design, Designer, Loaded, assign};
 use crate::plan::Treatment;
-use crate::progress::Silent;
+use crate::progress::Progress;
+use crate::verify::verify;
 use crate::{Error, Result};
 use rayon::prelude::*;
 use std::borrow::Cow;
@@ -138,9 +138,13 @@ fn encode_job(designer: &Designer<'_>, design: &Design, job: &[Group], coder: Co
     match kind {
         Kind::Quantized => {
             let loaded: Vec<Loaded<'_>> = items.map(|item| designer.load(item)).collect::<Result<_>>()?;
-            job.par_iter()
-                .map(|group| quantized_group(designer, design, &loaded, &group.1, coder))
-                .collect()
+            let code = |group: &Group| {
+                let coded = quantized_group(designer, design, &loaded, &group.1, coder)?;
+                let n_elements = group.1.iter().map(|segment| segment.len).sum();
+                designer.progress.advance(n_elements);
+                Ok(coded)
+            };
+            job.par_iter().map(code).collect()
         }
         Kind::Raw | Kind::Blob => {
             let loaded: Vec<_> = items
@@ -271,8 +275,7 @@ pub(crate) fn estimate_bytes(design: &Design, coder: Option<Coder>) -> f64 {
 ///
 /// # Errors
 /// [`Error::SelfCheck`] if it does not decode to what was encoded.
-pub(crate) fn self_check(file: &[u8]) -> Result<()> {
+pub(crate) fn self_check(file: &[u8], progress: &dyn Progress) -> Result<()> {
     let reader = FileReader::new(file, Limits::NONE).map_err(|_| Error::SelfCheck)?;
-    let digests = digests(&reader, &Silent).map_err(|_| Error::SelfCheck)?;
-    reader.check_digest(digests).map_err(|_| Error::SelfCheck)
+    verify(&reader, progress).map_err(|_| Error::SelfCheck)
 }

@@ -1,6 +1,6 @@
 //! What a `.tersor` file holds, without decoding it.
 
-use crate::report::InputSize;
+use crate::size::InputSize;
 use serde::Serialize;
 use std::collections::BTreeSet;
 use tersor_codec::{Codebook, Directory, FileReader, GroupEntry, Storage, VERSION};
@@ -20,7 +20,7 @@ pub struct InspectTensor {
     /// Its codebook in words.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub codebook: Option<String>,
-    /// Number of levels of its codebook.
+    /// Levels of its codebook, which other tensors may share; not all need occur.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub levels: Option<usize>,
     /// First group that holds it.
@@ -52,18 +52,18 @@ pub struct InspectReport {
     pub symbol_bytes: u64,
     /// All other bytes.
     pub side_bytes: u64,
-    /// Bytes of the tensors and blobs it decodes to, shared tensors once.
-    pub decoded_bytes: u64,
-    /// Bytes of the tensors it decodes to over bytes of the file.
+    /// What the ratios refer to. The bytes are those that it decodes to: tensors that are stored once count under each of
+    /// their names, as in safetensors.
+    #[serde(flatten)]
+    pub size: InputSize,
+    /// [`InputSize::ratio`].
     pub ratio: f64,
-    /// Four bytes times the trainable parameters, over bytes of the file.
+    /// [`InputSize::ratio_paper`].
     pub ratio_paper: f64,
-    /// Bits of the file per element of the floating-point tensors, shared ones once.
+    /// [`InputSize::bpw`].
     pub bpw: f64,
     /// Number of tensors.
     pub n_tensors: usize,
-    /// Trainable parameters.
-    pub n_parameters: u64,
     /// XXH64 over the digests of all groups, in hexadecimal.
     pub digest: String,
     /// Coders in use.
@@ -107,15 +107,20 @@ fn holds_weights(directory: &Directory, group: &GroupEntry) -> bool {
     })
 }
 
+/// What the ratios of a file refer to, without its original.
+pub fn size(directory: &Directory) -> InputSize {
+    let tensors = || directory.entries.iter();
+    let decoded = InputSize::of(tensors().map(|e| (&e.info, false)));
+    InputSize {
+        bytes: decoded.bytes,
+        ..InputSize::of(tensors().map(|e| (&e.info, matches!(e.storage, Storage::Alias(_)))))
+    }
+}
+
 /// Describes a file of so many bytes.
 pub fn inspect(reader: &FileReader<'_>, file_bytes: u64) -> InspectReport {
     let directory = reader.directory();
-    let size = InputSize::of(
-        directory
-            .entries
-            .iter()
-            .map(|e| (&e.info, matches!(e.storage, Storage::Alias(_)))),
-    );
+    let size = size(directory);
     let symbol_bytes = directory
         .groups
         .iter()
@@ -156,12 +161,11 @@ pub fn inspect(reader: &FileReader<'_>, file_bytes: u64) -> InspectReport {
         header_bytes: reader.header_len() as u64,
         symbol_bytes,
         side_bytes: file_bytes.saturating_sub(symbol_bytes),
-        decoded_bytes: directory.groups.iter().map(|g| directory.decoded_bytes(g)).sum(),
-        ratio: size.bytes as f64 / file_bytes as f64,
-        ratio_paper: 4.0 * size.n_parameters as f64 / file_bytes as f64,
-        bpw: 8.0 * file_bytes as f64 / size.n_float.max(1) as f64,
+        ratio: size.ratio(file_bytes),
+        ratio_paper: size.ratio_paper(file_bytes),
+        bpw: size.bpw(file_bytes),
+        size,
         n_tensors: directory.entries.len(),
-        n_parameters: size.n_parameters,
         digest: format!("{:016x}", reader.digest()),
         coders: coders.into_iter().collect(),
         n_groups: directory.groups.len(),

@@ -19,6 +19,7 @@ mod error;
 pub mod evaluate;
 mod fine;
 pub mod inspect;
+mod names;
 pub mod options;
 mod output;
 pub mod plan;
@@ -27,17 +28,21 @@ mod report;
 mod rules;
 mod search;
 mod sensitivity;
+mod size;
 pub mod sweep;
 pub mod synthetic;
+mod temporary;
 pub mod verify;
 mod weights;
 
 pub use compress::{Compressed, Compressor, compress};
-pub use decompress::{Destination, decompress, decompress_to_stream};
+pub use decompress::{Destination, decompress, decompress_to_stream, is_single_file};
 pub use error::{Error, Result};
-pub use output::write_file;
+pub use output::{check_writable, write_file};
 pub use progress::{Progress, Silent};
-pub use report::{CompressReport, InputSize, TensorReport};
+pub use report::{CompressReport, TensorReport};
+pub use size::InputSize;
+pub use temporary::{Temporary, remove_temporaries};
 pub use tersor_codec as codec;
 
 /// The examples of the README are compiled with the tests.

@@ -3,7 +3,7 @@
 use globset::{Glob, GlobMatcher};
 use std::path::PathBuf;
 use std::str::FromStr;
-use tersor_codec::{Coder, DEFAULT_GROUP_ELEMENTS};
+use tersor_codec::{Coder, DEFAULT_GROUP_ELEMENTS, MAX_LEVELS};
 pub use tersor_quant::uniform::Centres;
 
 pub use crate::rules::{Override, Rule};
@@ -51,6 +51,14 @@ impl Method {
     /// Whether the method is set by its number of levels rather than by a slope.
     pub const fn is_clustering(self) -> bool {
         matches!(self, Self::KMeans | Self::HessianKMeans)
+    }
+
+    /// The method that this one becomes where all weights are equally sensitive, if that is another one.
+    pub const fn without_sensitivities(self) -> Option<Self> {
+        match self {
+            Self::HessianKMeans => Some(Self::KMeans),
+            _ => None,
+        }
     }
 }
 
@@ -120,6 +128,47 @@ pub enum Target {
     MaxLoss(f64),
 }
 
+fn check_positive(what: &str, value: f64) -> Result<()> {
+    if value > 0.0 && value.is_finite() {
+        return Ok(());
+    }
+    let what = format!("{what} is {value}; it must be a positive number");
+    Err(Error::Options(what))
+}
+
+impl Target {
+    /// Checks all that can be told without the checkpoint: that the value makes sense, and that the method has such a target.
+    pub(crate) fn check(&self, method: Method, has_sensitivities: bool) -> Result<()> {
+        let refuse = |what: String| Err(Error::Options(what));
+        match *self {
+            Self::Slope(slope) if method.is_clustering() => refuse(format!(
+                "method {method} has no slope ({slope}); give --levels, or a size"
+            )),
+            Self::Levels(k) if !method.is_clustering() => refuse(format!(
+                "method {method} chooses its own levels ({k} asked for); give a slope or a size, or --method kmeans"
+            )),
+            Self::Levels(k) if !(1..=MAX_LEVELS).contains(&k) => refuse(format!(
+                "the number of levels is {k}; it must be 1 to {MAX_LEVELS}"
+            )),
+            Self::Step(step) if method != Method::Uniform => refuse(format!(
+                "method {method} has no step ({step}); give --method uniform with it, or a size"
+            )),
+            Self::MaxLoss(_) if !has_sensitivities => refuse(
+                "a largest loss needs sensitivities: without them the loss of an error is unknown; give --sensitivity FILE, or \
+                 a size"
+                    .into(),
+            ),
+            Self::NearLossless | Self::Levels(_) => Ok(()),
+            Self::Slope(slope) => check_positive("the slope", slope),
+            Self::Step(step) => check_positive("the step", step.into()),
+            Self::Bpw(bpw) => check_positive("the number of bits per weight", bpw),
+            Self::Ratio(ratio) => check_positive("the ratio", ratio),
+            Self::SizeBytes(n) => check_positive("the size in bytes", n as f64),
+            Self::MaxLoss(loss) => check_positive("the largest loss", loss),
+        }
+    }
+}
+
 /// Compiles a pattern for tensor names: `*` matches anything, dots and slashes included.
 ///
 /// # Errors
@@ -176,6 +225,29 @@ impl Default for CompressOptions {
 }
 
 impl CompressOptions {
+    /// Checks all that can be told without the checkpoint.
+    ///
+    /// # Errors
+    /// [`Error::Options`] if a value is out of range, or the method does not have such a target.
+    pub fn check(&self) -> Result<()> {
+        self.check_weighing()?;
+        self.target.check(self.method, self.sensitivity.is_some())
+    }
+
+    /// Checks how sensitivities are used.
+    pub(crate) fn check_weighing(&self) -> Result<()> {
+        let (power, floor) = (self.power, self.floor);
+        if !(0.0..=1.0).contains(&power) {
+            let what = format!("the power of sensitivities is {power}; it must be 0 to 1");
+            return Err(Error::Options(what));
+        }
+        if !(floor >= 0.0 && floor.is_finite()) {
+            let what = format!("the floor of sensitivities is {floor}; it must be at least 0");
+            return Err(Error::Options(what));
+        }
+        Ok(())
+    }
+
     /// Sets [`method`](Self::method).
     #[must_use]
     pub fn with_method(mut self, method: Method) -> Self {

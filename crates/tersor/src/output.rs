@@ -5,6 +5,19 @@ use crate::{Error, Result};
 use std::io::Write;
 use std::path::Path;
 
+/// Tries whether a file can be made beside `path`, as [`write_file`] does.
+///
+/// # Errors
+/// [`Error::Io`] if not.
+pub fn check_writable(path: &Path) -> Result<()> {
+    let folder = path.parent().filter(|p| !p.as_os_str().is_empty());
+    let folder = folder.unwrap_or(Path::new("."));
+    let made = tempfile::Builder::new().prefix(".tersor-").tempfile_in(folder);
+    // What is wrong, without the name that was tried.
+    made.map(drop)
+        .map_err(|error| Error::io(folder)(error.kind().into()))
+}
+
 /// Writes a file under a temporary name beside `path` and renames it when it is complete.
 ///
 /// # Errors

@@ -2,6 +2,7 @@
 
 use crate::checkpoint::Checkpoint;
 use crate::options::{CompressOptions, Rule};
+use crate::progress::Progress;
 use crate::sensitivity::Sensitivities;
 use crate::{Error, Result, weights};
 use rayon::prelude::*;
@@ -78,6 +79,17 @@ pub enum SensitivitySource {
     Default,
     /// In inverse proportion to the square of each element: equal relative precision.
     Relative,
+}
+
+impl SensitivitySource {
+    /// The name used in reports.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::File => "file",
+            Self::Default => "equal",
+            Self::Relative => "relative",
+        }
+    }
 }
 
 /// One tensor's part of a plan.
@@ -187,6 +199,7 @@ impl Plan {
         checkpoint: &Checkpoint,
         options: &CompressOptions,
         sensitivities: Option<&Sensitivities>,
+        progress: &dyn Progress,
     ) -> Result<Self> {
         let tensors = checkpoint.tensors();
         if let Some(info) = tensors.iter().find(|t| t.shape.len() as u64 > MAX_AXES) {
@@ -208,12 +221,18 @@ impl Plan {
                 )));
             }
         }
+        progress.start("survey", tensors.iter().filter_map(TensorInfo::size_bytes).sum());
         let surveys: Result<Vec<Survey>> = tensors
             .par_iter()
             .enumerate()
-            .map(|(index, info)| survey(checkpoint, index, info))
+            .map(|(index, info)| {
+                let survey = survey(checkpoint, index, info);
+                progress.advance(info.size_bytes().unwrap_or(0));
+                survey
+            })
             .collect();
         let surveys = surveys?;
+        progress.finish();
         let mut plan = Self {
             tensors: Vec::with_capacity(tensors.len()),
             warnings: Vec::new(),

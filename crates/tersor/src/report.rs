@@ -1,10 +1,11 @@
 //! What was done, in numbers: for people and as JSON.
 
 use crate::design::{Designer, Knob};
-use crate::plan::{SensitivitySource, Treatment};
+use crate::plan::{SensitivitySource, TensorPlan, Treatment};
 use crate::search::Found;
+use crate::size::InputSize;
 use serde::Serialize;
-use tersor_codec::{Codebook, TensorInfo};
+use tersor_codec::Codebook;
 
 /// One tensor of a report.
 #[derive(Clone, Debug, Serialize)]
@@ -21,18 +22,27 @@ pub struct TensorReport {
     /// Why a tensor is stored losslessly, or what it is an alias of.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub reason: Option<String>,
-    /// Levels that occur.
+    /// Levels of its codebook, which other tensors may share.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub levels: Option<usize>,
+    /// Levels that occur in it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub levels_used: Option<usize>,
     /// Step, on a grid.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub step: Option<f32>,
     /// Order-0 entropy of the symbols in bits per element; tables not counted.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub entropy_bpw: Option<f64>,
-    /// Predicted loss increase: sum of h d^2 / 2.
+    /// Where the sensitivities of a quantized tensor come from: [`SensitivitySource::name`].
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub loss: Option<f64>,
+    pub sensitivity: Option<&'static str>,
+    /// Its part of [`CompressReport::weighted_error`].
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub weighted_error: Option<f64>,
+    /// Its part of [`CompressReport::predicted_loss`].
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub predicted_loss: Option<f64>,
     /// Sum of d^2.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub squared_error: Option<f64>,
@@ -51,27 +61,33 @@ pub struct CompressReport {
     pub scope: &'static str,
     /// Coder.
     pub coder: &'static str,
-    /// Bytes of the checkpoint's tensors as stored.
-    pub input_bytes: u64,
+    /// What the ratios refer to.
+    #[serde(flatten)]
+    pub size: InputSize,
     /// Bytes of the file.
     pub file_bytes: u64,
-    /// `input_bytes / file_bytes`.
+    /// [`InputSize::ratio`].
     pub ratio: f64,
-    /// Four bytes times the trainable parameters, over the bytes of the file: the ratio of the paper.
+    /// [`InputSize::ratio_paper`].
     pub ratio_paper: f64,
-    /// Trainable parameters: elements of floating-point tensors, shared ones once, without running statistics.
-    pub n_parameters: u64,
-    /// Bits of the file per element of the floating-point tensors, shared ones once.
+    /// [`InputSize::bpw`].
     pub bpw: f64,
     /// Predicted loss per bit in effect.
     pub slope: f64,
-    /// Levels asked for, for clustering methods.
+    /// Levels of each codebook of a clustering.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub levels: Option<usize>,
-    /// Predicted loss increase, in the unit of the sensitivity file. Without one only comparable to itself.
-    pub predicted_loss: f64,
-    /// Whether sensitivities were given, so that `predicted_loss` means what it says.
-    pub has_sensitivities: bool,
+    /// Step, if one was asked for.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub step: Option<f32>,
+    /// Sum of h d^2 / 2: what the search makes small. Only comparable among files of one checkpoint and one sensitivity file.
+    pub weighted_error: f64,
+    /// The same, which predicts the increase of the loss if h comes from a sensitivity file: in the unit of that file's loss.
+    /// None without one.
+    pub predicted_loss: Option<f64>,
+    /// Quantized tensors that the sensitivity file lacks, and that were given a sensitivity by default.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub without_sensitivities: Vec<String>,
     /// Sum of squared errors of all tensors.
     pub squared_error: f64,
     /// Squared error over energy, of all tensors of floats without NaN or infinity.
@@ -84,85 +100,28 @@ pub struct CompressReport {
     pub warnings: Vec<String>,
 }
 
-/// Sizes that ratios refer to.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct InputSize {
-    /// Bytes of the tensors as stored.
-    pub bytes: u64,
-    /// Elements of floating-point tensors, shared ones once.
-    pub n_float: u64,
-    /// Those of them that are trained: without running statistics.
-    pub n_parameters: u64,
-}
-
-/// Whether a tensor is a buffer that training does not touch by gradients.
-fn is_buffer(name: &str) -> bool {
-    ["running_mean", "running_var", "num_batches_tracked", "inv_freq"]
-        .iter()
-        .any(|end| name.ends_with(end))
-}
-
-impl InputSize {
-    /// Counts tensors; `shared` says which equal an earlier one.
-    pub fn of<'t>(tensors: impl Iterator<Item = (&'t TensorInfo, bool)>) -> Self {
-        let mut size = Self {
-            bytes: 0,
-            n_float: 0,
-            n_parameters: 0,
-        };
-        for (info, shared) in tensors {
-            if shared {
-                continue;
-            }
-            size.bytes += info.size_bytes().unwrap_or(0);
-            if info.dtype.is_float() {
-                let n = info.n_elements().unwrap_or(0);
-                size.n_float += n;
-                size.n_parameters += if is_buffer(&info.name) { 0 } else { n };
-            }
-        }
-        size
-    }
-
-    pub(crate) fn of_designer(designer: &Designer<'_>) -> Self {
-        // As stored: tied tensors once, but copies that merely hold the same bytes as often as they are there.
-        let checkpoint = designer.checkpoint;
-        let tensors = checkpoint.tensors();
-        let stored = Self::of(
-            tensors
-                .iter()
-                .enumerate()
-                .map(|(i, t)| (t, checkpoint.alias_of(i).is_some())),
-        );
-        let is_alias = |i: usize| {
-            matches!(
-                designer.plan.tensors.get(i).map(|p| &p.treatment),
-                Some(Treatment::Alias(_))
-            )
-        };
-        let once = Self::of(tensors.iter().enumerate().map(|(i, t)| (t, is_alias(i))));
-        Self {
-            bytes: stored.bytes,
-            ..once
-        }
-    }
+fn is_quantized(plan: &TensorPlan) -> bool {
+    matches!(plan.treatment, Treatment::Fine | Treatment::Main)
 }
 
 impl CompressReport {
     pub(crate) fn new(designer: &Designer<'_>, found: &Found) -> Self {
         let size = InputSize::of_designer(designer);
         let file_bytes = found.file.bytes.len() as u64;
+        let plans = &designer.plan.tensors;
+        let has_sensitivities = plans.iter().any(|p| p.sensitivity == SensitivitySource::File);
         let mut energy = 0.0;
         let mut tensors = Vec::new();
         for (index, info) in designer.tensors().iter().enumerate() {
-            let Some(plan) = designer.plan.tensors.get(index) else {
+            let Some(plan) = plans.get(index) else {
                 continue;
             };
             let n = info.n_elements().unwrap_or(0) as f64;
             let coding = found.design.codings.get(index).and_then(Option::as_ref);
             let report = found.file.reports.get(index).filter(|_| coding.is_some());
-            let step = coding.and_then(|c| match found.design.codebooks.get(c.codebook) {
-                Some(Codebook::Grid { step, .. }) => Some(*step),
+            let codebook = coding.and_then(|c| found.design.codebooks.get(c.codebook));
+            let step = codebook.and_then(|codebook| match codebook {
+                Codebook::Grid { step, .. } => Some(*step),
                 _ => None,
             });
             if plan.mean_square.is_finite()
@@ -189,10 +148,13 @@ impl CompressReport {
                 shape: info.shape.clone(),
                 stored,
                 reason,
-                levels: report.map(|r| r.levels_in_use),
+                levels: codebook.map(Codebook::n_levels),
+                levels_used: report.map(|r| r.levels_in_use),
                 step,
                 entropy_bpw: report.map(tersor_quant::Report::rate_bpw),
-                loss: report.map(|r| r.distortion),
+                sensitivity: is_quantized(plan).then_some(plan.sensitivity.name()),
+                weighted_error: report.map(|r| r.distortion),
+                predicted_loss: report.map(|r| r.distortion).filter(|_| has_sensitivities),
                 squared_error: report.map(|r| r.squared_error),
                 noise: report.map(|r| r.squared_error / (n * plan.mean_square).max(f64::MIN_POSITIVE)),
             });
@@ -206,29 +168,35 @@ impl CompressReport {
             let reason = tensor.reason.as_deref().unwrap_or_default();
             warnings.push(format!("tensor {:?} is stored losslessly: {reason}", tensor.name));
         }
-        let has_sensitivities = designer
-            .plan
-            .tensors
-            .iter()
-            .any(|p| p.sensitivity == SensitivitySource::File);
+        let is_by_default = |t: &&TensorReport| {
+            has_sensitivities && t.sensitivity.is_some_and(|s| s != SensitivitySource::File.name())
+        };
+        let weighted_error = found.file.loss();
         Self {
             method: designer.options.method.name(),
             scope: designer.options.scope.name(),
             coder: found.file.coder.name(),
-            input_bytes: size.bytes,
+            ratio: size.ratio(file_bytes),
+            ratio_paper: size.ratio_paper(file_bytes),
+            bpw: size.bpw(file_bytes),
+            size,
             file_bytes,
-            ratio: size.bytes as f64 / file_bytes as f64,
-            ratio_paper: 4.0 * size.n_parameters as f64 / file_bytes as f64,
-            n_parameters: size.n_parameters,
-            bpw: 8.0 * file_bytes as f64 / size.n_float.max(1) as f64,
             slope: found.design.slope,
-            levels: if let Knob::Levels(k) = found.knob {
-                Some(k)
-            } else {
-                None
+            levels: match found.knob {
+                Knob::Levels(k) => Some(k),
+                _ => None,
             },
-            predicted_loss: found.file.loss(),
-            has_sensitivities,
+            step: match found.knob {
+                Knob::Step(step) => Some(step),
+                _ => None,
+            },
+            weighted_error,
+            predicted_loss: has_sensitivities.then_some(weighted_error),
+            without_sensitivities: tensors
+                .iter()
+                .filter(is_by_default)
+                .map(|tensor| tensor.name.clone())
+                .collect(),
             squared_error,
             noise: squared_error / energy.max(f64::MIN_POSITIVE),
             n_trials: found.n_trials,

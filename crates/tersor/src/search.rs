@@ -6,7 +6,7 @@
 use crate::design::{Design, Designer, Knob};
 use crate::encode::{EncodedFile, encode, estimate_bytes};
 use crate::options::Method;
-use crate::progress::Progress;
+use crate::progress::{self, SearchProgress};
 use crate::{Error, Result};
 
 /// A file of more elements is sized by estimates until the search has come close.
@@ -42,8 +42,10 @@ pub(crate) struct Found {
 
 /// Makes the file at one operating point.
 pub(crate) fn at(designer: &Designer<'_>, knob: Knob) -> Result<Found> {
+    progress::start_trial(designer, "compress");
     let design = designer.design(knob, false)?;
     let file = encode(designer, &design)?;
+    designer.progress.finish();
     Ok(Found {
         file,
         design,
@@ -72,13 +74,14 @@ struct Search<'a, 'd> {
     n_trials: usize,
     /// Real bytes less estimated bytes, once known.
     overhead: Option<f64>,
-    progress: &'a dyn Progress,
+    told: SearchProgress,
 }
 
 impl Search<'_, '_> {
     /// Size or loss in units of the goal: at most 1 is within it. `exact`: by the real file.
     fn trial(&mut self, knob: Knob, exact: bool) -> Result<f64> {
         let rough = !exact && self.overhead.is_some();
+        self.told.start(self.designer, self.goal);
         let design = self.designer.design(knob, rough)?;
         let estimate = estimate_bytes(&design, self.designer.options.coder);
         if let (true, Some(overhead)) = (rough, self.overhead) {
@@ -93,13 +96,13 @@ impl Search<'_, '_> {
         let (size, loss) = (file.bytes.len() as f64, file.loss());
         self.overhead = Some(size - estimate);
         self.extremes = (self.extremes.0.min(size), self.extremes.1.min(loss));
-        self.progress.note(&format!("{size} bytes, loss {loss:.4e}"));
         let found = Found {
             file,
             design,
             knob,
             n_trials: self.n_trials,
         };
+        self.told.found(self.goal, size, loss);
         let (value, better) = match self.goal {
             Goal::Bytes(bytes) => (
                 size / bytes,
@@ -146,8 +149,7 @@ impl Search<'_, '_> {
 ///
 /// # Errors
 /// [`Error::Target`] if nothing meets it, with the closest found.
-pub(crate) fn search(designer: &Designer<'_>, goal: Goal, progress: &dyn Progress) -> Result<Found> {
-    progress.start("search", 0);
+pub(crate) fn search(designer: &Designer<'_>, goal: Goal) -> Result<Found> {
     let extremes = (f64::INFINITY, f64::INFINITY);
     let mut search = Search {
         designer,
@@ -156,14 +158,14 @@ pub(crate) fn search(designer: &Designer<'_>, goal: Goal, progress: &dyn Progres
         extremes,
         n_trials: 0,
         overhead: None,
-        progress,
+        told: SearchProgress::default(),
     };
     if designer.options.method.is_clustering() {
         levels(&mut search)?;
     } else {
         slopes(&mut search)?;
     }
-    progress.finish();
+    designer.progress.finish();
     search.finish()
 }
 

@@ -5,6 +5,7 @@
 //! without a leading `module.`.
 
 use crate::checkpoint::Checkpoint;
+use crate::names::bare;
 use crate::{Error, Result, weights};
 use std::borrow::Cow;
 use std::collections::HashMap;
@@ -23,10 +24,6 @@ pub(crate) struct Sensitivities {
     floor: f64,
     /// Entries that belong to no tensor.
     pub(crate) unused: Vec<String>,
-}
-
-fn bare(name: &str) -> &str {
-    name.strip_prefix("module.").unwrap_or(name)
 }
 
 /// Whether `shape` broadcasts to `full`: aligned at the last axis, each extent equal or 1.

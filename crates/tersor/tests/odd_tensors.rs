@@ -106,7 +106,7 @@ fn one_dimensional_tensors_of_any_scale_keep_relative_precision() {
             let energy: f64 = values.iter().map(|&v| f64::from(v).powi(2)).sum();
             let noise = squared_error(&original, &decoded, name) / energy;
             assert!(noise < 1e-2, "{name} around 1e{exponent}: noise {noise:e}");
-            let loss = compressed.report.predicted_loss;
+            let loss = compressed.report.weighted_error;
             assert!(
                 loss.is_finite(),
                 "{name} around 1e{exponent}: predicted loss {loss}"
@@ -131,7 +131,7 @@ fn matrices_of_mixed_magnitudes_survive() {
                 for (w, v) in largest {
                     assert!((w - v).abs() < 0.1 * w.abs(), "{method} {scope}: {w} became {v}");
                 }
-                assert!(compressed.report.predicted_loss.is_finite(), "{method} {scope}");
+                assert!(compressed.report.weighted_error.is_finite(), "{method} {scope}");
             }
         }
     }
@@ -391,7 +391,7 @@ fn checkpoints_without_matrices_work_with_every_method() {
                     report.noise
                 );
                 assert!(
-                    report.predicted_loss.is_finite() && report.ratio.is_finite() && report.bpw.is_finite()
+                    report.weighted_error.is_finite() && report.ratio.is_finite() && report.bpw.is_finite()
                 );
             }
         }

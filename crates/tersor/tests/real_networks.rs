@@ -38,7 +38,7 @@ fn resnet32_meets_its_sizes_and_methods_rank_as_theory_says() {
                 "{method} {scope}: {}",
                 report.bpw
             );
-            let loss = report.predicted_loss;
+            let loss = report.weighted_error;
             assert!(
                 loss > best.0,
                 "{scope}: {method} loses {loss}, {} no less: {}",
@@ -96,7 +96,7 @@ fn a_pytorch_file_and_its_safetensors_become_the_same_symbols() {
             .with_sensitivity(folder.join(FISHER))
             .with_target(Target::Slope(1e-6));
         let compressed = compress(&original, options);
-        (decode(&compressed.bytes), compressed.report.predicted_loss)
+        (decode(&compressed.bytes), compressed.report.weighted_error)
     };
     let ((torch, _), (safe, _)) = (
         at_slope("resnet32-cifar10.th"),

@@ -57,11 +57,41 @@ fn renamed(tensors: Vec<Tensor>, name: impl Fn(&str) -> String) -> Vec<Tensor> {
 }
 
 #[test]
+fn a_loss_is_predicted_only_with_sensitivities() {
+    let with = compressed(full()).report;
+    assert_eq!(with.predicted_loss, Some(with.weighted_error));
+    let parts = with.tensors.iter().filter_map(|t| t.predicted_loss);
+    assert_close(parts.sum(), with.weighted_error, "the parts of all tensors");
+    let without = compress(&small(), CompressOptions::default()).report;
+    assert!(without.weighted_error > 0.0);
+    assert_eq!(without.predicted_loss, None);
+    assert!(without.tensors.iter().all(|t| t.predicted_loss.is_none()));
+    assert!(
+        without.without_sensitivities.is_empty(),
+        "no file lacks anything where there is none"
+    );
+}
+
+#[test]
+fn tensors_that_the_file_lacks_are_named_one_dimensional_ones_too() {
+    let only = |name: &'static str| {
+        let tensors: Vec<Tensor> = full().into_iter().filter(|t| t.0.name == name).collect();
+        compressed(tensors).report
+    };
+    let report = only("a.weight");
+    assert_eq!(report.without_sensitivities, ["a.bias", "b.weight"]);
+    let told: Vec<_> = report.tensors.iter().map(|t| t.sensitivity).collect();
+    assert_eq!(told, [Some("file"), Some("relative"), Some("equal")]);
+    assert_eq!(only("a.bias").without_sensitivities, ["a.weight", "b.weight"]);
+    assert!(compressed(full()).report.without_sensitivities.is_empty());
+}
+
+#[test]
 fn names_match_with_and_without_a_leading_module() {
     let prefixed = |name: &str| format!("module.{name}");
     let plain = compressed(full());
     assert!(
-        plain.report.has_sensitivities && plain.report.warnings.is_empty(),
+        plain.report.predicted_loss.is_some() && plain.report.warnings.is_empty(),
         "{:?}",
         plain.report.warnings
     );
@@ -77,7 +107,7 @@ fn names_match_with_and_without_a_leading_module() {
     let (_file, options) = with(full());
     let in_checkpoint = compress(&checkpoint(renamed(tensors, prefixed)), options);
     assert_eq!(
-        plain.report.predicted_loss, in_checkpoint.report.predicted_loss,
+        plain.report.weighted_error, in_checkpoint.report.weighted_error,
         "a prefix in the checkpoint"
     );
 }
@@ -118,7 +148,7 @@ fn shapes_that_broadcast_mean_the_same_as_repeated_values() {
             compressed(vec![f32s("a.weight", &[60, 50], &long)]),
         );
         assert!(a.bytes == b.bytes, "{what}: other bytes");
-        assert_close(a.report.predicted_loss, b.report.predicted_loss, what);
+        assert_close(a.report.weighted_error, b.report.weighted_error, what);
     }
 }
 
@@ -289,8 +319,8 @@ fn power_zero_equals_a_constant() {
         "all weights alike, at the same mean"
     );
     assert_close(
-        tempered.report.predicted_loss,
-        plain.report.predicted_loss,
+        tempered.report.weighted_error,
+        plain.report.weighted_error,
         "predicted loss",
     );
 }
@@ -369,7 +399,7 @@ fn sensitivities_of_tied_tensors_add() {
     assert!(both.bytes == sum.bytes, "1 + 2 = 3");
     let second = run(vec![one("head", 3.0), one("other", 1.0)]);
     assert!(second.bytes == sum.bytes, "under the second name alone");
-    assert_eq!(both.report.predicted_loss, sum.report.predicted_loss);
+    assert_eq!(both.report.weighted_error, sum.report.weighted_error);
 }
 
 #[test]
@@ -388,10 +418,10 @@ fn a_tensor_of_no_importance_beside_others_does_no_harm() {
                 Target::Slope(1e-4)
             };
             let report = compress(&small(), options).report;
-            assert!(report.predicted_loss.is_finite(), "{method} {scope}");
+            assert!(report.weighted_error.is_finite(), "{method} {scope}");
             let free = &report.tensors[2];
             assert_eq!(
-                free.loss,
+                free.weighted_error,
                 Some(0.0),
                 "{method} {scope}: errors of {:?} cost nothing",
                 free.name

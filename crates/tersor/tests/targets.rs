@@ -22,7 +22,7 @@ fn sizes_are_met_to_a_percent_and_never_exceeded() {
         for scope in SCOPES {
             compressor.set_method(method, scope, Some(tersor_codec::Coder::Ans));
             for bpw in [2.0, 3.0, 4.0] {
-                let limit = bpw * size.n_float as f64 / 8.0;
+                let limit = bpw * size.n_weights as f64 / 8.0;
                 // The same size in three units.
                 let target = match bpw as u32 {
                     2 => Target::Bpw(bpw),
@@ -79,12 +79,12 @@ fn a_largest_loss_is_kept_and_used_up() {
         let at = |target| compressor.compress(&target, &Silent).unwrap();
         let found = at(Target::MaxLoss(limit));
         assert!(
-            found.report.predicted_loss <= limit,
+            found.report.weighted_error <= limit,
             "{method}: {}",
-            found.report.predicted_loss
+            found.report.weighted_error
         );
         let coarser = at(Target::Slope(found.report.slope * 1.1));
-        let loss = coarser.report.predicted_loss;
+        let loss = coarser.report.weighted_error;
         assert!(
             loss > limit,
             "{method}: a tenth more slope loses {loss}, still within {limit}"
@@ -97,10 +97,10 @@ fn a_largest_loss_is_kept_and_used_up() {
     }
     let options = options(Method::HessianKMeans, Scope::Tensor).with_sensitivity(&file.path);
     let found = compress(&original, options.clone().with_target(Target::MaxLoss(0.05)));
-    assert!(found.report.predicted_loss <= 0.05);
+    assert!(found.report.weighted_error <= 0.05);
     let k = found.report.levels.unwrap();
     let fewer = compress(&original, options.with_target(Target::Levels(k - 1)));
-    assert!(fewer.report.predicted_loss > 0.05, "{k} levels are the fewest");
+    assert!(fewer.report.weighted_error > 0.05, "{k} levels are the fewest");
 }
 
 #[test]
@@ -152,6 +152,7 @@ fn nonsense_is_refused_with_its_value() {
         for value in [0.0, -2.0, f64::NAN, f64::INFINITY] {
             let target = target(value);
             let options = CompressOptions::default()
+                .with_method(Method::Uniform)
                 .with_sensitivity(&file.path)
                 .with_target(target.clone());
             let message = refusal(&small(), options);
@@ -178,7 +179,7 @@ fn targets_that_a_method_does_not_have_are_refused() {
         let message = refuse(method, Target::Levels(8));
         assert!(message.contains("(8 asked for)"), "{message}");
     }
-    for method in [Method::KMeans, Method::HessianKMeans, Method::Ecsq] {
+    for method in [Method::Grid, Method::KMeans, Method::HessianKMeans, Method::Ecsq] {
         let message = refuse(method, Target::Step(0.25));
         assert!(message.contains("has no step (0.25)"), "{message}");
     }
@@ -260,7 +261,12 @@ mod measured {
             at_least,
             max_evals,
         };
-        compress_to_quality(&compressor, &evaluate, &Silent)
+        let mut told = 0;
+        let result = compress_to_quality(&compressor, &evaluate, &Silent, &mut |_| told += 1);
+        if let Ok((_, runs)) = &result {
+            assert_eq!(told, runs.len(), "{method}: every run is told");
+        }
+        result
     }
 
     /// A quality that falls as the slope grows: the information in the decoded file, by somebody else's compressor.
@@ -324,12 +330,43 @@ mod measured {
             let smallest = runs.iter().map(|r| r.file_bytes).min();
             assert_eq!(smallest, Some(best.bytes.len() as u64), "{method}");
             let mut sizes: Vec<_> = runs.iter().map(|r| r.file_bytes).collect();
+            sizes.sort_unstable();
             sizes.dedup();
             assert_eq!(
                 sizes.len(),
                 runs.len(),
                 "{method}: the coarsest file is measured once"
             );
+        }
+    }
+
+    #[test]
+    fn no_file_is_measured_twice_and_levels_are_told_as_such() {
+        let folder = tempfile::tempdir().unwrap();
+        for method in Method::ALL {
+            let log = folder.path().join(method.name());
+            let command = format!("cksum < {{}} >> '{}'; {INFORMATION}", log.display());
+            let (_, runs) = to_quality(method, &command, 5000.0, 40).unwrap();
+            let log = std::fs::read_to_string(&log).unwrap();
+            let mut sums: Vec<&str> = log.lines().collect();
+            let n = sums.len();
+            assert!(n > 3 && n < 40, "{method}: {n} runs end by themselves");
+            sums.sort_unstable();
+            sums.dedup();
+            assert_eq!(sums.len(), n, "{method}: as many different checkpoints as runs");
+            let run = serde_json::to_value(runs[0]).unwrap();
+            let (has, lacks) = if method.is_clustering() {
+                ("levels", "slope")
+            } else {
+                ("slope", "levels")
+            };
+            assert!(
+                run.get(has).is_some() && run.get(lacks).is_none(),
+                "{method}: {run}"
+            );
+            if method.is_clustering() {
+                assert_eq!(run["levels"], 256);
+            }
         }
     }
 

@@ -1,11 +1,13 @@
 //! Arguments of `compress`.
 
+use super::Common;
 use super::values::{self, CentresArg, CoderArg, ScopeArg};
+use anyhow::bail;
 use clap::{Args, ValueHint};
 use std::path::PathBuf;
 use std::str::FromStr;
 use tersor::evaluate::EvaluateOptions;
-use tersor::options::{CompressOptions, Method, Override, Target, parse_glob};
+use tersor::options::{Centres, CompressOptions, Method, Override, Target, parse_glob};
 
 /// Arguments of `compress`.
 #[derive(Args, Debug)]
@@ -31,14 +33,14 @@ pub(crate) struct CompressArgs {
     /// Overwrite OUT if it is there.
     #[arg(short, long)]
     pub(crate) force: bool,
-    /// Print the plan and write nothing.
+    /// Print what would be done with each tensor and write nothing. All other options are checked.
     #[arg(long)]
     pub(crate) dry_run: bool,
     /// Print the report as one JSON object on standard output.
     #[arg(long)]
     pub(crate) json: bool,
     /// Show what became of each tensor.
-    #[arg(short, long)]
+    #[arg(short, long, conflicts_with_all = ["json", "dry_run"])]
     pub(crate) verbose: bool,
     #[command(flatten)]
     target: TargetArgs,
@@ -75,25 +77,28 @@ struct TargetArgs {
     /// Number of levels, for k-means.
     #[arg(long, value_name = "K")]
     levels: Option<usize>,
-    /// Distance of levels, for uniform quantization.
+    /// Distance of levels, for --method uniform.
     #[arg(long, value_name = "X", allow_negative_numbers = true)]
     step: Option<f32>,
-    /// Smallest file of a measured quality: a shell command with {} for the path of a decoded checkpoint. The last line
-    /// that it prints is the quality; more is better.
+    /// Smallest file of a measured quality: a command for the shell (sh, or cmd on Windows) with {} for the path of a decoded
+    /// checkpoint, which is quoted where it has to be. The last line that it prints is the quality; more is better.
     #[arg(long, value_name = "COMMAND", requires = "at_least", value_hint = ValueHint::CommandString)]
     evaluate: Option<String>,
 }
 
-/// What goes with `--evaluate`.
+/// Runs of the command of `--evaluate` if nobody says how many.
+const DEFAULT_MAX_EVALS: usize = 12;
+
+/// What goes with `--evaluate`. The parser does not tell what needs it beside another target, which excludes it.
 #[derive(Args, Debug)]
 #[command(next_help_heading = "Target (at most one)")]
 struct EvaluateArgs {
     /// Least quality that --evaluate has to reach.
-    #[arg(long, value_name = "X", requires = "evaluate", allow_negative_numbers = true)]
+    #[arg(long, value_name = "X", allow_negative_numbers = true)]
     at_least: Option<f64>,
-    /// Most runs of the command of --evaluate.
-    #[arg(long, value_name = "N", default_value_t = 12, value_parser = at_least_one)]
-    max_evals: usize,
+    /// Most runs of the command of --evaluate. Default: 12.
+    #[arg(long, value_name = "N", value_parser = at_least_one)]
+    max_evals: Option<usize>,
 }
 
 /// How weights are quantized and coded.
@@ -109,9 +114,9 @@ struct MethodArgs {
     /// How symbols become bits; auto takes the smallest.
     #[arg(long, value_enum, default_value_t)]
     coder: CoderArg,
-    /// Values of the cells of --method uniform.
-    #[arg(long, value_enum, default_value_t)]
-    centres: CentresArg,
+    /// Values of the cells of --method uniform. Default: grid.
+    #[arg(long, value_enum)]
+    centres: Option<CentresArg>,
 }
 
 /// How sensitive the loss is to each weight.
@@ -122,20 +127,37 @@ pub(crate) struct SensitivityArgs {
     #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
     sensitivity: Option<PathBuf>,
     /// Exponent of the sensitivities, 0 to 1; below 1 they are trusted less.
-    #[arg(long, value_name = "P", default_value_t = CompressOptions::default().power, allow_negative_numbers = true)]
+    #[arg(long, value_name = "P", default_value_t = CompressOptions::default().power, requires = "sensitivity", allow_negative_numbers = true)]
     power: f64,
     /// Share of a tensor's mean sensitivity that is added to each.
-    #[arg(long, value_name = "F", default_value_t = CompressOptions::default().floor, allow_negative_numbers = true)]
+    #[arg(long, value_name = "F", default_value_t = CompressOptions::default().floor, requires = "sensitivity", allow_negative_numbers = true)]
     floor: f64,
 }
 
 impl SensitivityArgs {
+    /// Whether a file was given.
+    pub(crate) fn are_given(&self) -> bool {
+        self.sensitivity.is_some()
+    }
+
     /// Puts these settings into those of the library.
     pub(crate) fn apply(&self, options: &mut CompressOptions) {
         options.sensitivity.clone_from(&self.sensitivity);
         options.power = self.power;
         options.floor = self.floor;
     }
+}
+
+/// Refuses methods that are others without sensitivities.
+pub(crate) fn check_weighted(methods: &[Method]) -> anyhow::Result<()> {
+    for method in methods {
+        if let Some(other) = method.without_sensitivities() {
+            bail!(
+                "without sensitivities, method {method} is {other}; give --sensitivity FILE or use {other}"
+            );
+        }
+    }
+    Ok(())
 }
 
 /// Settings of single tensors.
@@ -147,7 +169,7 @@ struct TensorArgs {
     keep: Vec<String>,
     /// A rule for matching tensors; may be repeated, the last that matches counts. RULE is keep (as --keep, which wins), or
     /// parts with commas between: xF, a factor on the slope (x0.25 doubles the precision); sS, a slope; the name of a
-    /// method; kN, the levels of a clustering. Such as 'conv1.*=x0.25' or 'fc.*=hessian-kmeans,k16'.
+    /// method; kN, the levels of a clustering. Such as 'conv1.*=x0.25' or 'fc.*=kmeans,k16'.
     #[arg(long, value_name = "GLOB=RULE", value_parser = TensorRule::from_str)]
     tensor: Vec<TensorRule>,
 }
@@ -181,16 +203,16 @@ impl FromStr for TensorRule {
 }
 
 impl CompressArgs {
-    /// The settings of the library that were asked for.
+    /// The settings of the library that were asked for, checked as far as they can be without the checkpoint.
     ///
     /// # Errors
-    /// If a pattern is not valid.
-    pub(crate) fn options(&self) -> tersor::Result<CompressOptions> {
+    /// If a pattern is not valid, a value out of range, or an option without effect.
+    pub(crate) fn options(&self, common: &Common) -> anyhow::Result<CompressOptions> {
         let mut options = CompressOptions::default();
         options.method = self.method.method;
         options.scope = self.method.scope.into();
         options.coder = self.method.coder.into();
-        options.centres = self.method.centres.into();
+        options.centres = self.method.centres.unwrap_or_default().into();
         options.target = self.target();
         self.sensitivity.apply(&mut options);
         for glob in &self.tensors.keep {
@@ -202,7 +224,48 @@ impl CompressArgs {
                 TensorRule::Override(rule) => options.overrides.push(rule.clone()),
             }
         }
+        options.check()?;
+        self.check_effect(&options)?;
+        if self.verbose && common.quiet {
+            bail!("--verbose has no effect with --quiet; give one of them");
+        }
+        if let Some(evaluation) = self.evaluation() {
+            evaluation.check()?;
+        }
         Ok(options)
+    }
+
+    /// Refuses what would change nothing, but for what single options need, which the parser knows.
+    fn check_effect(&self, options: &CompressOptions) -> anyhow::Result<()> {
+        let evaluate = [
+            ("--at-least", self.evaluate.at_least.is_some()),
+            ("--max-evals", self.evaluate.max_evals.is_some()),
+        ];
+        if let Some((option, _)) = evaluate
+            .iter()
+            .find(|(_, given)| *given && self.target.evaluate.is_none())
+        {
+            bail!(
+                "{option} has no effect without a command to measure with; give --evaluate <COMMAND> with it"
+            );
+        }
+        let rules = options.overrides.iter().filter_map(|o| o.rule.method);
+        let methods: Vec<Method> = rules.chain([options.method]).collect();
+        if self.method.centres.is_some() && !methods.contains(&Method::Uniform) {
+            bail!(
+                "--centres has no effect with method {}, which has no cells; give --method uniform with it",
+                options.method
+            );
+        }
+        if !self.sensitivity.are_given() {
+            if options.centres == Centres::WeightedMean {
+                bail!(
+                    "without sensitivities, weighted means are means; give --sensitivity FILE or --centres mean"
+                );
+            }
+            check_weighted(&methods)?;
+        }
+        Ok(())
     }
 
     fn target(&self) -> Target {
@@ -225,7 +288,167 @@ impl CompressArgs {
         Some(EvaluateOptions {
             command,
             at_least,
-            max_evals: self.evaluate.max_evals,
+            max_evals: self.evaluate.max_evals.unwrap_or(DEFAULT_MAX_EVALS),
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::{Cli, Command};
+    use clap::Parser as _;
+
+    /// Options that are given together.
+    type Given = &'static [&'static str];
+
+    const BPW: Given = &["--bpw=3"];
+    const RATIO: Given = &["--ratio=10"];
+    const SIZE: Given = &["--size=1M"];
+    const MAX_LOSS: Given = &["--max-loss=0.1"];
+    const SLOPE: Given = &["--slope=1e-6"];
+    const LEVELS: Given = &["--levels=16"];
+    const STEP: Given = &["--step=0.1"];
+    const EVALUATE: Given = &["--evaluate=measure {}", "--at-least=1"];
+    const MAX_EVALS: Given = &["--max-evals=3"];
+    const AT_LEAST: Given = &["--at-least=2"];
+    const GRID: Given = &["--method=grid"];
+    const UNIFORM: Given = &["--method=uniform"];
+    const ECSQ: Given = &["--method=ecsq"];
+    const HESSIAN: Given = &["--method=hessian-kmeans"];
+    const KMEANS: Given = &["--method=kmeans"];
+    const SCOPE: Given = &["--scope=global"];
+    const CODER: Given = &["--coder=auto"];
+    const CENTRES: Given = &["--centres=mean"];
+    const WEIGHTED: Given = &["--centres=weighted-mean"];
+    const SENSITIVITY: Given = &["--sensitivity=h.safetensors"];
+    const POWER: Given = &["--power=0.5"];
+    const FLOOR: Given = &["--floor=0.1"];
+    const KEEP: Given = &["--keep=a.*"];
+    const RULE: Given = &["--tensor=b.*=x0.5"];
+    const UNIFORM_RULE: Given = &["--tensor=b.*=uniform"];
+    const HESSIAN_RULE: Given = &["--tensor=b.*=hessian-kmeans"];
+    const OUTPUT: Given = &["--output=a.tersor"];
+    const FORCE: Given = &["--force"];
+    const DRY_RUN: Given = &["--dry-run"];
+    const JSON: Given = &["--json"];
+    const VERBOSE: Given = &["--verbose"];
+    const THREADS: Given = &["--threads=2"];
+    const QUIET: Given = &["--quiet"];
+
+    const ALL: [Given; 33] = [
+        BPW,
+        RATIO,
+        SIZE,
+        MAX_LOSS,
+        SLOPE,
+        LEVELS,
+        STEP,
+        EVALUATE,
+        MAX_EVALS,
+        AT_LEAST,
+        GRID,
+        UNIFORM,
+        ECSQ,
+        HESSIAN,
+        KMEANS,
+        SCOPE,
+        CODER,
+        CENTRES,
+        WEIGHTED,
+        SENSITIVITY,
+        POWER,
+        FLOOR,
+        KEEP,
+        RULE,
+        UNIFORM_RULE,
+        HESSIAN_RULE,
+        OUTPUT,
+        FORCE,
+        DRY_RUN,
+        JSON,
+        VERBOSE,
+        THREADS,
+        QUIET,
+    ];
+
+    /// Options without effect, the option that the message has to name, and those beside which they have one.
+    const NEEDS: [(Given, &str, &[Given]); 12] = [
+        (MAX_LOSS, "--sensitivity", &[SENSITIVITY]),
+        (LEVELS, "--method", &[KMEANS]),
+        (STEP, "--method", &[UNIFORM]),
+        (MAX_EVALS, "--evaluate", &[EVALUATE]),
+        (AT_LEAST, "--evaluate", &[]), // `EVALUATE` has one already
+        (HESSIAN, "--sensitivity", &[SENSITIVITY]),
+        (HESSIAN_RULE, "--sensitivity", &[SENSITIVITY]),
+        (CENTRES, "--method", &[UNIFORM, UNIFORM_RULE]),
+        (WEIGHTED, "--method", &[UNIFORM, UNIFORM_RULE]),
+        (WEIGHTED, "--sensitivity", &[SENSITIVITY]),
+        (POWER, "--sensitivity", &[SENSITIVITY]),
+        (FLOOR, "--sensitivity", &[SENSITIVITY]),
+    ];
+
+    /// Sets of which at most one can be given.
+    const EXCLUSIVE: [&[Given]; 9] = [
+        &[BPW, RATIO, SIZE, MAX_LOSS, SLOPE, LEVELS, STEP, EVALUATE],
+        &[GRID, UNIFORM, ECSQ, HESSIAN, KMEANS],
+        &[CENTRES, WEIGHTED],
+        &[EVALUATE, AT_LEAST],
+        &[SLOPE, KMEANS],
+        &[SLOPE, HESSIAN],
+        &[VERBOSE, JSON],
+        &[VERBOSE, DRY_RUN],
+        &[VERBOSE, QUIET],
+    ];
+
+    fn refusal(given: &[Given]) -> Option<String> {
+        let args = ["tersor", "compress", "net.safetensors"];
+        match Cli::try_parse_from(args.iter().chain(given.iter().copied().flatten())) {
+            Err(error) => Some(error.to_string()),
+            Ok(cli) => match cli.command {
+                Command::Compress(args) => args.options(&cli.common).err().map(|error| error.to_string()),
+                _ => None,
+            },
+        }
+    }
+
+    #[test]
+    fn of_all_pairs_of_options_those_without_effect_are_refused_with_the_remedy() {
+        for (i, &a) in ALL.iter().enumerate() {
+            for &b in ALL.get(i..).unwrap() {
+                let given: &[Given] = if a == b { &[a] } else { &[a, b] };
+                let lacking: Vec<&str> = NEEDS
+                    .iter()
+                    .filter(|(option, _, with)| {
+                        given.contains(option) && !with.iter().any(|w| given.contains(w))
+                    })
+                    .map(|(_, remedy, _)| *remedy)
+                    .collect();
+                let is_exclusive = a != b && EXCLUSIVE.iter().any(|set| set.contains(&a) && set.contains(&b));
+                let refused = refusal(given);
+                assert_eq!(
+                    refused.is_some(),
+                    is_exclusive || !lacking.is_empty(),
+                    "{given:?}: {refused:?}"
+                );
+                if let Some(message) = refused.filter(|_| !is_exclusive) {
+                    assert!(
+                        lacking.iter().any(|remedy| message.contains(remedy)),
+                        "{given:?}: {message}"
+                    );
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn options_that_need_two_others_are_accepted_with_both() {
+        for given in [
+            &[WEIGHTED, UNIFORM, SENSITIVITY][..],
+            &[LEVELS, HESSIAN, SENSITIVITY],
+            &[MAX_LOSS, SENSITIVITY, POWER, FLOOR, HESSIAN],
+            &[STEP, UNIFORM, CENTRES, SCOPE],
+        ] {
+            assert_eq!(refusal(given), None, "{given:?}");
+        }
     }
 }

@@ -5,7 +5,7 @@ mod compress;
 pub(crate) mod net;
 mod values;
 
-pub(crate) use compress::{CompressArgs, SensitivityArgs};
+pub(crate) use compress::{CompressArgs, SensitivityArgs, check_weighted};
 pub(crate) use values::{CoderArg, FormatArg, ScopeArg};
 
 use clap::{Args, Parser, Subcommand, ValueHint};
@@ -23,7 +23,8 @@ Examples:
   tersor verify net.tersor --against net.safetensors
   tersor demo                                     see it work on a network that it trains itself
 
-Exit status: 0 done, 1 a negative answer (verify), 2 failure or wrong usage.")]
+Exit status: 0 done, 1 a negative answer (verify), 2 failure or wrong usage, 130 interrupted. An option that would \
+change nothing is wrong usage.")]
 pub(crate) struct Cli {
     /// Options of all commands.
     #[command(flatten)]
@@ -89,7 +90,7 @@ pub(crate) struct DecompressArgs {
     /// The .tersor file; - for standard input.
     #[arg(value_name = "FILE", value_hint = ValueHint::FilePath)]
     pub(crate) input: PathBuf,
-    /// Where to write: a file, a folder if the file holds several, or - for standard output.
+    /// Where to write: a .safetensors or .npz file, a folder if FILE holds several files, or - for standard output.
     /// Default: FILE without .tersor, with the ending of the format unless it becomes a folder.
     #[arg(short, long, value_name = "OUT", value_hint = ValueHint::AnyPath)]
     pub(crate) output: Option<PathBuf>,
@@ -126,7 +127,7 @@ pub(crate) struct InspectArgs {
     #[arg(long)]
     pub(crate) json: bool,
     /// Show codebooks, groups and all files too.
-    #[arg(short, long)]
+    #[arg(short, long, conflicts_with = "json")]
     pub(crate) verbose: bool,
 }
 
@@ -137,8 +138,9 @@ Examples:
   tersor verify net.tersor                        exit status 0 if every checksum is right, 1 if not
   tersor verify net.tersor --against net.safetensors
 
-With --against, the status is 1 only if tensors are missing or differ in type or shape: errors of values are shown, and are
-what lossy compression is about.")]
+With --against, names match with or without a leading \"module.\". The status is 1 if the tensors differ in names, types or \
+shapes, what is stored losslessly differs, or the file lacks metadata or other files that the original has. Errors of \
+quantized tensors are shown, and are what lossy compression is about.")]
 pub(crate) struct VerifyArgs {
     /// The .tersor file; - for standard input.
     #[arg(value_name = "FILE", value_hint = ValueHint::FilePath)]
@@ -169,7 +171,7 @@ pub(crate) struct SweepArgs {
     pub(crate) input: PathBuf,
     #[command(flatten)]
     pub(crate) sensitivity: SensitivityArgs,
-    /// Methods. Default: all.
+    /// Methods. Default: all; without sensitivities, all but hessian-kmeans, which is kmeans then.
     #[arg(long, value_name = "A,B", value_delimiter = ',', value_parser = values::method())]
     pub(crate) methods: Vec<Method>,
     /// Scopes. Default: both.
@@ -192,11 +194,11 @@ pub(crate) struct SweepArgs {
     /// Print comma-separated values instead of a table.
     #[arg(long)]
     pub(crate) csv: bool,
-    /// Draw the curves to this file.
+    /// Draw the curves to this file: predicted loss, or noise without sensitivities.
     #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
     pub(crate) svg: Option<PathBuf>,
     /// Overwrite the picture if it is there.
-    #[arg(short, long)]
+    #[arg(short, long, requires = "svg")]
     pub(crate) force: bool,
 }
 
@@ -224,7 +226,7 @@ pub(crate) struct ManArgs {
     #[arg(value_hint = ValueHint::DirPath)]
     pub(crate) dir: Option<PathBuf>,
     /// Overwrite pages that are there.
-    #[arg(short, long)]
+    #[arg(short, long, requires = "dir")]
     pub(crate) force: bool,
 }
 

@@ -2,43 +2,41 @@
 
 use crate::Status;
 use crate::args::{Common, DecompressArgs, FormatArg};
-use crate::files::{self, Output};
+use crate::destination::{self, Output};
+use crate::files::{self, CHECKPOINT_EXTENSIONS, EXTENSION};
 use crate::output;
 use crate::progress::Bar;
 use anyhow::{Context as _, bail};
 use std::io::{BufWriter, Write};
 use std::path::Path;
-use tersor::codec::{Directory, FileReader, Limits};
-use tersor::{Destination, decompress, decompress_to_stream};
+use tersor::codec::{FileReader, Limits};
+use tersor::{Destination, decompress, decompress_to_stream, inspect, is_single_file};
 
-/// Endings of formats that are read but not written.
-const READ_ONLY_EXTENSIONS: [&str; 6] = ["pt", "pth", "th", "bin", "ckpt", "tersor"];
-
-/// Whether a checkpoint of one file is meant, rather than a folder.
-fn is_single(directory: &Directory) -> bool {
-    directory.blobs.is_empty() && directory.shards.iter().all(|shard| shard.file_name.is_empty())
+/// The format that was asked for, which the name of the output must not contradict.
+fn format(args: &DecompressArgs) -> anyhow::Result<FormatArg> {
+    let output = args.output.as_deref().unwrap_or(Path::new(""));
+    let extension = files::extension(output);
+    let by_name = match extension.as_str() {
+        "safetensors" => Some(FormatArg::Safetensors),
+        "npz" => Some(FormatArg::Npz),
+        other if other == EXTENSION || CHECKPOINT_EXTENSIONS.contains(&other) => {
+            bail!(".{other} files are not written; name a .safetensors or .npz file")
+        }
+        _ => None,
+    };
+    match (args.format, by_name) {
+        (Some(asked), Some(named)) if asked != named => bail!(
+            "--format {} contradicts the name {}; leave one out",
+            asked.extension(),
+            output.display()
+        ),
+        (asked, named) => Ok(asked.or(named).unwrap_or(FormatArg::Safetensors)),
+    }
 }
 
-fn format(args: &DecompressArgs) -> anyhow::Result<FormatArg> {
-    if let Some(format) = args.format {
-        return Ok(format);
-    }
-    let extension = args
-        .output
-        .as_deref()
-        .and_then(Path::extension)
-        .and_then(|e| e.to_str())
-        .unwrap_or_default();
-    if READ_ONLY_EXTENSIONS.contains(&extension) {
-        bail!(
-            ".{extension} files are not written; name a .safetensors or .npz file, or give --format to choose one"
-        );
-    }
-    Ok(if extension == "npz" {
-        FormatArg::Npz
-    } else {
-        FormatArg::Safetensors
-    })
+/// Whether a name is that of a file of tensors.
+fn is_file_name(path: &Path) -> bool {
+    files::extension(path) == FormatArg::Safetensors.extension()
 }
 
 fn to_stream(reader: &FileReader<'_>, stream: impl Write, bar: &Bar) -> anyhow::Result<Vec<String>> {
@@ -60,12 +58,27 @@ pub(crate) fn run(args: &DecompressArgs, common: &Common) -> anyhow::Result<Stat
                 format.extension()
             );
         }
-        files::check_stdout()?;
+        destination::check_stdout()?;
+    }
+    files::check_input(&args.input)?;
+    if let Some(path) = args.output.as_ref().filter(|_| !to_stdout) {
+        destination::check_folder(path)?;
     }
     let bytes = files::read(&args.input)?;
     let limits = Limits::default().with_max_decoded_bytes(args.limit.max_size);
     let reader = files::open_tersor(&bytes, &args.input, limits)?;
-    let is_folder = format == FormatArg::Safetensors && !is_single(reader.directory());
+    let is_folder = format == FormatArg::Safetensors && !is_single_file(reader.directory());
+    if let Some(path) = args
+        .output
+        .as_ref()
+        .filter(|path| is_folder && is_file_name(path))
+    {
+        bail!(
+            "{} holds several files, which become a folder; name one instead of {}, or take the tensors alone with -o -",
+            files::label(&args.input),
+            path.display()
+        );
+    }
     let path = args.output.clone().unwrap_or_else(|| {
         let ending = (!is_folder).then(|| format.extension());
         files::decompressed_name(&args.input, ending)
@@ -89,16 +102,12 @@ pub(crate) fn run(args: &DecompressArgs, common: &Common) -> anyhow::Result<Stat
     drop(bar);
     if !common.quiet {
         let directory = reader.directory();
-        let decoded: u64 = directory
-            .groups
-            .iter()
-            .map(|group| directory.decoded_bytes(group))
-            .sum();
+        let blobs: u64 = directory.blobs.iter().map(|blob| blob.size_bytes).sum();
         output::say(&format!(
             "{}: {} -> {} bytes, {}, to {}",
             files::label(&args.input),
             output::thousands(bytes.len() as u64),
-            output::thousands(decoded),
+            output::thousands(inspect::size(directory).bytes + blobs),
             output::count(directory.entries.len(), "tensor"),
             files::label_output(&path),
         ));

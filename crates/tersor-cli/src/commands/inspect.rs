@@ -3,7 +3,9 @@
 use crate::Status;
 use crate::args::{Common, InspectArgs};
 use crate::files;
-use crate::output::{self, Align, Table};
+use crate::output;
+use crate::table::{Align, TensorTable};
+use anyhow::Context as _;
 use serde::Serialize;
 use std::fmt::Write as _;
 use tersor::InputSize;
@@ -15,7 +17,13 @@ use tersor::inspect::{InspectReport, inspect};
 pub(crate) fn run(args: &InspectArgs, common: &Common) -> anyhow::Result<Status> {
     let is_stream = files::is_stream(&args.input);
     if !is_stream && !files::is_tersor(&args.input) {
-        return checkpoint(args, common, &Checkpoint::open(&args.input)?);
+        let opened = Checkpoint::open(&args.input);
+        let opened = if files::extension(&args.input) == files::EXTENSION {
+            opened.context("it does not begin as a .tersor file does")
+        } else {
+            opened.map_err(Into::into)
+        };
+        return checkpoint(args, common, &opened?);
     }
     let bytes = files::read(&args.input)?;
     if is_stream && !bytes.starts_with(&MAGIC) {
@@ -54,24 +62,24 @@ fn describe(args: &InspectArgs, report: &InspectReport) -> Result<String, std::f
         text,
         "size        {} bytes, {} decoded",
         bytes(report.file_bytes),
-        bytes(report.decoded_bytes)
+        bytes(report.size.bytes)
     )?;
     writeln!(
         text,
-        "ratio       {:.2}x, {:.2} bpw, paper's ratio {:.2}x",
-        report.ratio, report.bpw, report.ratio_paper
+        "ratio       {}",
+        output::ratios(report.ratio, report.bpw, report.ratio_paper)
     )?;
     writeln!(
         text,
-        "tensors     {}, {} parameters",
+        "tensors     {}; {}",
         report.n_tensors,
-        bytes(report.n_parameters)
+        output::weights(&report.size)
     )?;
     writeln!(
         text,
-        "coders      {}, {} groups",
+        "coders      {}, {}",
         report.coders.join(", "),
-        report.n_groups
+        output::count(report.n_groups, "group")
     )?;
     writeln!(
         text,
@@ -91,36 +99,31 @@ fn describe(args: &InspectArgs, report: &InspectReport) -> Result<String, std::f
     writeln!(text, "digest      {}", report.digest)?;
     files_line(&mut text, args, report)?;
     writeln!(text)?;
-    let mut table = Table::new(&[
-        ("tensor", Align::Left),
-        ("dtype", Align::Left),
-        ("shape", Align::Left),
-        ("levels", Align::Right),
-        ("stored", Align::Left),
-    ]);
-    let mut detailed = Table::new(&[
-        ("tensor", Align::Left),
-        ("dtype", Align::Left),
-        ("shape", Align::Left),
-        ("levels", Align::Right),
-        ("group", Align::Right),
-        ("codebook", Align::Left),
-        ("stored", Align::Left),
-    ]);
+    write!(text, "{}", tensor_table(args, report))?;
+    Ok(text)
+}
+
+fn tensor_table(args: &InspectArgs, report: &InspectReport) -> TensorTable {
+    let (levels, stored) = (("levels", Align::Right), ("stored", Align::Left));
+    let (group, codebook) = (("group", Align::Right), ("codebook", Align::Left));
+    let mut table = if args.verbose {
+        TensorTable::new(&[levels, group, codebook, stored])
+    } else {
+        TensorTable::new(&[levels, stored])
+    };
     for tensor in &report.tensors {
-        let (name, dtype) = (output::printable(&tensor.name), tensor.dtype.to_owned());
-        let (shape, stored) = (output::shape(&tensor.shape), output::printable(&tensor.stored));
-        let levels = output::optional(tensor.levels, |n| bytes(n as u64));
+        let levels = output::optional(tensor.levels, |n| output::thousands(n as u64));
+        let stored = output::printable(&tensor.stored);
+        let (name, dtype, shape) = (&tensor.name, tensor.dtype, &tensor.shape);
         if args.verbose {
             let group = output::optional(tensor.group, |group| group.to_string());
             let codebook = output::optional(tensor.codebook.clone(), |codebook| codebook);
-            detailed.row([name, dtype, shape, levels, group, codebook, stored]);
+            table.row(name, dtype, shape, [levels, group, codebook, stored]);
         } else {
-            table.row([name, dtype, shape, levels, stored]);
+            table.row(name, dtype, shape, [levels, stored]);
         }
     }
-    write!(text, "{}", if args.verbose { detailed } else { table })?;
-    Ok(text)
+    table
 }
 
 /// The files that a folder is made of: all of them if asked for, else how many.
@@ -166,9 +169,9 @@ struct CheckpointTensor<'a> {
 /// What a checkpoint holds.
 #[derive(Serialize)]
 struct CheckpointReport<'a> {
-    bytes: u64,
+    #[serde(flatten)]
+    size: InputSize,
     n_tensors: usize,
-    n_parameters: u64,
     tensors: Vec<CheckpointTensor<'a>>,
     shards: Vec<&'a str>,
     blobs: Vec<&'a str>,
@@ -194,9 +197,8 @@ fn checkpoint(args: &InspectArgs, common: &Common, checkpoint: &Checkpoint) -> a
             .map(|target| target.name.as_str()),
     });
     let report = CheckpointReport {
-        bytes: size.bytes,
+        size,
         n_tensors: infos.len(),
-        n_parameters: size.n_parameters,
         tensors: tensors.collect(),
         shards: checkpoint
             .shards()
@@ -210,28 +212,18 @@ fn checkpoint(args: &InspectArgs, common: &Common, checkpoint: &Checkpoint) -> a
         output::json(&report)?;
         return Ok(Status::Done);
     }
-    let mut table = Table::new(&[
-        ("tensor", Align::Left),
-        ("dtype", Align::Left),
-        ("shape", Align::Left),
-        ("bytes", Align::Right),
-        ("tied to", Align::Left),
-    ]);
+    let mut table = TensorTable::new(&[("bytes", Align::Right), ("tied to", Align::Left)]);
     for tensor in &report.tensors {
-        table.row([
-            output::printable(tensor.name),
-            tensor.dtype.into(),
-            output::shape(tensor.shape),
-            output::thousands(tensor.bytes),
-            output::printable(tensor.alias_of.unwrap_or_default()),
-        ]);
+        let tied_to = output::printable(tensor.alias_of.unwrap_or_default());
+        let more = [output::thousands(tensor.bytes), tied_to];
+        table.row(tensor.name, tensor.dtype, tensor.shape, more);
     }
     let mut text = format!(
-        "{}: checkpoint, {}, {} parameters, {} bytes\n",
+        "{}: checkpoint, {}, {} bytes; {}\n",
         files::label(&args.input),
         output::count(report.n_tensors, "tensor"),
-        output::thousands(report.n_parameters),
-        output::thousands(report.bytes)
+        output::thousands(report.size.bytes),
+        output::weights(&report.size)
     );
     if args.verbose {
         for name in report.shards.iter().filter(|name| !name.is_empty()) {

@@ -8,5 +8,6 @@ pub(crate) mod demo;
 pub(crate) mod inspect;
 #[cfg(feature = "nets")]
 pub(crate) mod net;
+mod plan;
 pub(crate) mod sweep;
 pub(crate) mod verify;

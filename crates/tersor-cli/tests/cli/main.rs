@@ -6,6 +6,8 @@
     reason = "a test stops at the first failure, in its helpers too"
 )]
 
+#[cfg(feature = "nets")]
+mod nets;
 mod output_files;
 mod reports;
 mod round_trip;

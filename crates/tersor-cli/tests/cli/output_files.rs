@@ -24,21 +24,92 @@ fn the_input_is_never_replaced() {
     let before = fixture.bytes(NET);
     fixture.fail(
         &["compress", NET, "-f", "-o", "./net.safetensors"],
-        "is the input, which is never replaced",
+        "is going to be a .tersor file",
     );
-    assert!(fixture.bytes(NET) == before);
+    std::fs::copy(fixture.path(NET), fixture.path("plain")).unwrap();
+    for args in [
+        ["compress", "plain", "-f", "-o", "./plain"],
+        ["decompress", "compressed", "-f", "-o", "./compressed"],
+    ] {
+        fixture.succeed(&["compress", NET, "-f", "-o", "compressed"]);
+        fixture.fail(&args, "is the input, which is never replaced");
+    }
+    assert!(fixture.bytes(NET) == before && fixture.bytes("plain") == before);
+}
+
+#[test]
+fn a_name_that_promises_another_format_is_refused() {
+    let fixture = Fixture::new();
+    for ending in ["safetensors", "PT", "pth", "bin", "npz", "ckpt"] {
+        let name = format!("x.{ending}");
+        fixture.fail(
+            &["compress", NET, "-o", &name],
+            "is going to be a .tersor file, not a",
+        );
+        assert!(!fixture.exists(&name));
+    }
+    fixture.succeed(&["compress", NET, "-o", "net-0.25"]);
+    for name in ["x.tersor", "x.pt"] {
+        fixture.fail(
+            &["decompress", "net-0.25", "--format", "npz", "-o", name],
+            "files are not written; name a .safetensors or .npz file",
+        );
+    }
+    for (format, name) in [("npz", "x.safetensors"), ("safetensors", "x.npz")] {
+        let message = format!("--format {format} contradicts the name {name}");
+        fixture.fail(
+            &["decompress", "net-0.25", "--format", format, "-o", name],
+            &message,
+        );
+    }
+    fixture.fail(&["sweep", NET, "--svg", "curves.png"], "name a .svg file");
+}
+
+#[test]
+fn values_are_checked_before_outputs_and_outputs_before_the_work() {
+    let fixture = Fixture::new();
     fixture.succeed(&["compress", NET]);
+    // The output exists and the input is damaged: whatever is looked at first is told.
+    std::fs::write(fixture.path("broken.safetensors"), "broken").unwrap();
+    let order = ["compress", "broken.safetensors", "-o", "net.tersor"];
+    let with = |more: &[&'static str]| [&order[..], more].concat();
+    fixture.fail(&with(&["--bpw", "-1"]), "bits per weight is -1");
     fixture.fail(
-        &[
-            "decompress",
-            "net.tersor",
-            "-f",
-            "--format",
-            "safetensors",
-            "-o",
-            "net.tersor",
-        ],
-        "is the input, which is never replaced",
+        &with(&["--max-loss", "-1", "--sensitivity", H]),
+        "largest loss is -1",
+    );
+    fixture.fail(&with(&["--power", "2", "--sensitivity", H]), "must be 0 to 1");
+    fixture.fail(&with(&["--method", "kmeans", "--levels", "0"]), "levels is 0");
+    fixture.fail(
+        &with(&["--method", "kmeans", "--levels", "65537"]),
+        "must be 1 to 65536",
+    );
+    fixture.fail(&with(&["--evaluate", "x", "--at-least", "1"]), "has no {}");
+    fixture.fail(
+        &with(&["--evaluate", "x {}", "--at-least", "nan"]),
+        "finite number",
+    );
+    fixture.fail(&with(&[]), "net.tersor exists");
+    fixture.fail(&with(&["-f"]), "broken.safetensors");
+    fixture.fail(&["compress", "absent", "-o", "net.tersor"], "cannot read absent");
+    std::fs::write(fixture.path("a.svg"), "").unwrap();
+    fixture.fail(&["sweep", NET, "--svg", "a.svg", "--bpw", "3,0"], "a.svg exists");
+    fixture.fail(&["sweep", NET, "--bpw", "3,0"], "bits per weight is 0");
+    fixture.fail(
+        &["decompress", "net.tersor", "-o", "absent/x.npz"],
+        "the folder absent does not exist",
+    );
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn a_folder_that_cannot_be_written_to_is_told_before_the_work() {
+    let fixture = Fixture::new();
+    std::fs::write(fixture.path("broken.safetensors"), "broken").unwrap();
+    // Nobody can make files there, whatever rights they have.
+    fixture.fail(
+        &["compress", "broken.safetensors", "-o", "/proc/net.tersor"],
+        "cannot write /proc/net.tersor",
     );
 }
 
@@ -85,7 +156,7 @@ fn a_dry_run_writes_nothing_and_tells_the_plan() {
     assert!(
         outcome
             .stdout
-            .ends_with("24 tensors, 1,070,360 bytes, 254,084 parameters; nothing was written\n")
+            .ends_with("; 254,788 weights, 254,084 of them trainable; nothing was written\n")
     );
     let plan = fixture.json(&["compress", NET, "--dry-run", "--json"]);
     assert_eq!(plan["tensors"].as_array().unwrap().len(), 24);
@@ -148,6 +219,46 @@ fn a_killed_compression_leaves_nothing_under_the_final_name() {
     child.kill().unwrap();
     child.wait().unwrap();
     assert!(!fixture.exists("net.tersor"));
+}
+
+/// Sends a signal to a command and waits for its end.
+#[cfg(unix)]
+fn signal(child: &mut std::process::Child, name: &str) -> Option<i32> {
+    let pid = child.id().to_string();
+    let sent = std::process::Command::new("sh")
+        .args(["-c", &format!("kill -s {name} {pid}")])
+        .status();
+    assert!(sent.unwrap().success());
+    child.wait().unwrap().code()
+}
+
+#[cfg(unix)]
+#[test]
+fn an_interrupted_command_removes_its_temporary_files() {
+    for name in ["INT", "TERM"] {
+        let fixture = Fixture::new();
+        let script = "touch running; sleep 2; echo 1 {}";
+        let mut child = fixture.spawn(&["compress", NET, "--evaluate", script, "--at-least", "1"]);
+        wait_for(&fixture.path("running"));
+        assert!(fixture.names().len() > 3, "a folder with a decoded checkpoint");
+        assert_eq!(signal(&mut child, name), Some(130), "{name}");
+        assert_eq!(fixture.names(), [H, NET, "running"], "{name}");
+    }
+}
+
+#[cfg(unix)]
+#[test]
+fn what_a_killed_command_left_is_removed_by_the_next_with_the_same_output() {
+    let fixture = Fixture::new();
+    fixture.succeed(&["compress", NET]);
+    let leftovers = [".tersor-back.safetensors-Ab12Cd", ".tersor-net.tersor-Ab12Cd"];
+    for name in leftovers {
+        std::fs::write(fixture.path(name), "half").unwrap();
+    }
+    fixture.succeed(&["decompress", "net.tersor", "-o", "back.safetensors"]);
+    assert!(!fixture.exists(leftovers[0]) && fixture.exists(leftovers[1]));
+    fixture.succeed(&["compress", NET, "-f"]);
+    assert_eq!(fixture.names(), ["back.safetensors", H, NET, "net.tersor"]);
 }
 
 #[cfg(unix)]

@@ -13,8 +13,9 @@ fn the_report_of_a_compression_is_one_json_object() {
     assert_eq!(report["output"], "net.tersor");
     assert_eq!(report["method"], "grid");
     assert_eq!(report["coder"], "ans");
-    assert_eq!(report["has_sensitivities"], true);
-    assert_eq!(report["input_bytes"], 1_070_360);
+    assert_eq!(report["tensor_bytes"], 1_070_360);
+    assert_eq!(report["n_weights"], 254_788);
+    assert_eq!(report["n_parameters"], 254_084);
     assert_eq!(report["file_bytes"], fixture.len("net.tersor"));
     for field in [
         "ratio",
@@ -43,10 +44,12 @@ fn a_verbose_compression_shows_each_tensor_on_standard_error() {
         outcome.stderr
     );
     assert!(
-        outcome.stderr.contains("noise -"),
+        outcome.stderr.contains("noise -") && !outcome.stderr.contains("predicted loss"),
         "without sensitivities, noise is told: {}",
         outcome.stderr
     );
+    let heading = outcome.stderr.lines().next().unwrap();
+    assert!(heading.contains("levels  used"), "{heading}");
 }
 
 #[test]
@@ -88,12 +91,101 @@ fn tensors_missing_from_the_sensitivities_are_warned_of() {
     let outcome = fixture.succeed(&["compress", "larger.safetensors", "--sensitivity", H]);
     let start =
         "warning: 1 tensor of two or more dimensions is not in the sensitivity file: \"extra.weight\"";
-    let warnings: Vec<&str> = outcome.stderr.lines().skip(1).collect();
+    let warnings: Vec<&str> = outcome
+        .stderr
+        .lines()
+        .filter(|l| l.starts_with("warning"))
+        .collect();
     assert!(
         warnings.len() == 1 && warnings[0].starts_with(start),
         "{}",
         outcome.stderr
     );
+    // The running statistics of four layers, and the one that was added.
+    let line =
+        "  9 tensors without sensitivities in the file got them by default: \"layer0.norm.running_mean\", ";
+    assert!(
+        outcome.stderr.contains(line) && outcome.stderr.contains(" and 6 more\n"),
+        "{}",
+        outcome.stderr
+    );
+    let report = fixture.json(&[
+        "compress",
+        "larger.safetensors",
+        "-f",
+        "--sensitivity",
+        H,
+        "--json",
+    ]);
+    assert_eq!(report["without_sensitivities"].as_array().unwrap().len(), 9);
+}
+
+#[test]
+fn a_loss_is_told_only_with_sensitivities() {
+    let fixture = Fixture::new();
+    let report = fixture.json(&["compress", NET, "--bpw", "3", "--json"]);
+    assert!(report["predicted_loss"].is_null() && report["weighted_error"].as_f64().unwrap() > 0.0);
+    let sweep = |more: &[&str]| {
+        fixture.json(&[&["sweep", NET, "--methods", "grid", "--bpw", "3", "--json"], more].concat())
+    };
+    assert!(sweep(&[])[0]["predicted_loss"].is_null());
+    assert!(
+        sweep(&["--sensitivity", H])[0]["predicted_loss"]
+            .as_f64()
+            .unwrap()
+            > 0.0
+    );
+}
+
+#[test]
+fn every_command_tells_the_same_sizes() {
+    let fixture = Fixture::new();
+    let fields = [
+        "tensor_bytes",
+        "n_weights",
+        "n_parameters",
+        "ratio",
+        "bpw",
+        "ratio_paper",
+    ];
+    let of = |report: &serde_json::Value| fields.map(|field| report[field].clone());
+    let compressed = of(&fixture.json(&["compress", NET, "--bpw", "3", "--json"]));
+    assert!(
+        compressed.iter().all(serde_json::Value::is_number),
+        "{compressed:?}"
+    );
+    assert_eq!(
+        of(&fixture.json(&["inspect", "net.tersor", "--json"])),
+        compressed
+    );
+    assert_eq!(of(&fixture.json(&["verify", "net.tersor", "--json"])), compressed);
+    let sweep = &fixture.json(&[
+        "sweep",
+        NET,
+        "--methods",
+        "grid",
+        "--scopes",
+        "tensor",
+        "--bpw",
+        "3",
+        "--json",
+    ])[0];
+    assert_eq!(of(sweep)[..5], compressed[..5]);
+    let text = "254,788 weights, 254,084 of them trainable";
+    for args in [
+        &["compress", NET, "-f", "--bpw", "3"][..],
+        &["compress", NET, "--dry-run"],
+        &["inspect", "net.tersor"],
+        &["verify", "net.tersor"],
+        &["sweep", NET, "--methods", "grid", "--bpw", "3"],
+    ] {
+        let outcome = fixture.succeed(args);
+        assert!(
+            (outcome.stdout + &outcome.stderr).contains(text),
+            "{args:?}: {}",
+            outcome.stderr
+        );
+    }
 }
 
 #[test]
@@ -142,7 +234,9 @@ fn inspecting_a_compressed_file_tells_where_its_bytes_are() {
 fn inspecting_a_checkpoint_lists_its_tensors() {
     let fixture = Fixture::new();
     let outcome = fixture.succeed(&["inspect", NET]);
-    let start = format!("{NET}: checkpoint, 24 tensors, 266,884 parameters, 1,070,360 bytes\n");
+    let start = format!(
+        "{NET}: checkpoint, 24 tensors, 1,070,360 bytes; 267,588 weights, 266,884 of them trainable\n"
+    );
     assert!(outcome.stdout.starts_with(&start), "{}", outcome.stdout);
     let report = fixture.json(&["inspect", NET, "--json"]);
     assert_eq!(report["tensors"][0]["shape"].as_array().unwrap().len(), 4);
@@ -192,42 +286,4 @@ fn a_sweep_prints_a_table_csv_or_json_and_draws() {
     assert_eq!(points.as_array().unwrap().len(), 8);
     assert_eq!(points[0]["coder"], "huffman");
     fixture.fail(&with(&["--coders", "auto"]), "name them instead of auto");
-}
-
-#[test]
-fn the_demonstration_ends_with_what_to_do_next() {
-    let fixture = Fixture::empty();
-    let outcome = fixture.succeed(&["demo", "--seed", "3"]);
-    for word in [
-        "grid",
-        "uniform",
-        "ecsq",
-        "hessian-kmeans",
-        "kmeans",
-        "2 bpw",
-        "3 bpw",
-        "4 bpw",
-    ] {
-        assert!(outcome.stdout.contains(word), "{word}: {}", outcome.stdout);
-    }
-    assert!(
-        outcome.stdout.contains("tersor compress net.safetensors --bpw 3"),
-        "{}",
-        outcome.stdout
-    );
-    assert_eq!(fixture.names(), [""; 0], "it cleans up behind itself");
-}
-
-#[test]
-fn the_demonstration_has_a_row_per_method_and_size() {
-    let fixture = Fixture::empty();
-    let outcome = fixture.json(&["demo", "--json"]);
-    let rows = outcome["rows"].as_array().unwrap();
-    assert_eq!(rows.len(), 15);
-    for row in rows {
-        assert!(
-            row["bpw"].as_f64().unwrap() <= row["target_bpw"].as_f64().unwrap(),
-            "{row}"
-        );
-    }
 }

@@ -1,7 +1,10 @@
 //! Compressing, decompressing and verifying.
 
 use super::{Fixture, H, NET};
+use std::path::Path;
 use tersor::checkpoint::Checkpoint;
+use tersor::codec::TensorInfo;
+use tersor::synthetic;
 
 #[test]
 fn a_checkpoint_comes_back_with_its_names_types_and_shapes() {
@@ -11,7 +14,8 @@ fn a_checkpoint_comes_back_with_its_names_types_and_shapes() {
     let start = format!("{NET}: 1,070,360 -> ");
     assert!(outcome.stderr.starts_with(&start), "{}", outcome.stderr);
     for part in [
-        " bpw; paper's ratio ",
+        " bytes, to net.tersor\n",
+        " bits per weight, paper's ratio ",
         "grid/tensor, ans, slope ",
         "predicted loss +",
     ] {
@@ -46,8 +50,12 @@ fn a_checkpoint_comes_back_with_its_names_types_and_shapes() {
         outcome.stdout
     );
     let outcome = fixture.succeed(&["verify", "net.tersor", "--against", "back.safetensors"]);
-    let expected = "24 of 24 tensors identical, squared error 0, noise none";
-    assert!(outcome.stdout.contains(expected), "{}", outcome.stdout);
+    for expected in [
+        "24 of 24 tensors identical, squared error 0, noise none",
+        "net.tersor: 1 metadata entry is the same",
+    ] {
+        assert!(outcome.stdout.contains(expected), "{}", outcome.stdout);
+    }
 }
 
 #[test]
@@ -142,6 +150,96 @@ fn a_folder_comes_back_as_a_folder() {
         "{}",
         outcome.stdout
     );
+    fixture.fail(
+        &["decompress", "again.tersor", "-o", "x.safetensors"],
+        "again.tersor holds several files, which become a folder",
+    );
+    let against = |folder: &str| fixture.run(&["verify", "again.tersor", "--against", folder]);
+    let same = against("model-0.5");
+    assert_eq!(same.code, 0, "{}", same.stdout);
+    assert!(
+        same.stdout.contains("1 file beside the weights is the same"),
+        "{}",
+        same.stdout
+    );
+    std::fs::write(fixture.path("model-0.5/config.json"), "{}").unwrap();
+    let other = against("model-0.5");
+    assert_eq!(other.code, 1, "{}", other.stdout);
+    assert!(
+        other
+            .stdout
+            .contains("differs in files beside the weights: \"config.json\""),
+        "{}",
+        other.stdout
+    );
+    fixture.fail(
+        &["verify", "model-0.5"],
+        "model-0.5 is a folder, not a .tersor file; compress it with `tersor compress model-0.5`",
+    );
+}
+
+#[test]
+fn a_healthy_file_of_another_kind_is_named_with_what_to_do() {
+    let fixture = Fixture::new();
+    fixture.succeed(&["compress", NET]);
+    fixture.succeed(&["decompress", "net.tersor", "-o", "net.npz"]);
+    let pickle = Path::new(env!("CARGO_MANIFEST_DIR")).join("../tersor/tests/fixtures");
+    for name in ["plain.pt", "legacy.pt"] {
+        std::fs::copy(pickle.join(name), fixture.path(name)).unwrap();
+    }
+    for (name, kind) in [
+        (NET, "a safetensors checkpoint"),
+        ("net.npz", "an .npz file"),
+        ("plain.pt", "a PyTorch checkpoint"),
+        ("legacy.pt", "a PyTorch checkpoint"),
+    ] {
+        let message = format!(
+            "error: {name} is {kind}, not a .tersor file; compress it with `tersor compress {name}`\n"
+        );
+        for verb in ["verify", "decompress"] {
+            fixture.fail(&[verb, name], &message);
+        }
+        fixture.succeed(&["inspect", name]);
+    }
+    std::fs::write(fixture.path("model.gguf"), "GGUF....").unwrap();
+    fixture.fail(
+        &["verify", "model.gguf"],
+        "model.gguf is not a .tersor file: it is a GGUF file",
+    );
+    fixture.fail(&["inspect", "model.gguf"], "it is a GGUF file");
+}
+
+#[test]
+fn names_and_shapes_are_compared_with_the_original() {
+    let fixture = Fixture::new();
+    let net = synthetic::checkpoint(1).unwrap();
+    let write = |file: &str, change: &dyn Fn(&mut TensorInfo)| {
+        let tensors = net.tensors().iter().enumerate().map(|(index, info)| {
+            let mut info = info.clone();
+            change(&mut info);
+            (info, net.bytes(index).unwrap().into_owned())
+        });
+        let tensors = Checkpoint::from_tensors(tensors.collect(), net.shards().to_vec(), Vec::new());
+        synthetic::write(&tensors.unwrap(), &fixture.path(file)).unwrap();
+    };
+    write("module.safetensors", &|info| {
+        info.name = format!("module.{}", info.name);
+    });
+    write("reshaped.safetensors", &|info| {
+        if info.name == "classifier.bias" {
+            info.shape = vec![10, 10];
+        }
+    });
+    fixture.succeed(&["compress", NET, "--bpw", "3"]);
+    let against = |file: &str| fixture.run(&["verify", "net.tersor", "--against", file]);
+    let renamed = against("module.safetensors");
+    assert_eq!(renamed.code, 0, "{}", renamed.stdout);
+    let line = "24 names match but for a leading module.";
+    assert!(renamed.stdout.contains(line), "{}", renamed.stdout);
+    let reshaped = against("reshaped.safetensors");
+    assert_eq!(reshaped.code, 1);
+    let line = "tensor \"classifier.bias\" is F32 100, in the original F32 10x10";
+    assert!(reshaped.stdout.contains(line), "{}", reshaped.stdout);
 }
 
 #[test]

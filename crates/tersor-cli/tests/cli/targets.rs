@@ -133,6 +133,36 @@ fn tensors_are_kept_and_weighed_by_name() {
 
 #[cfg(unix)]
 #[test]
+fn runs_of_the_evaluation_are_told_as_they_end() {
+    let fixture = Fixture::new();
+    let args = |method| {
+        let evaluate = [
+            "--evaluate",
+            "gzip -c \"{}\" | wc -c",
+            "--at-least",
+            "1",
+            "--max-evals",
+            "2",
+        ];
+        [&["compress", NET, "-f", "--method", method], &evaluate[..]].concat()
+    };
+    for (method, knob) in [("grid", "slope "), ("kmeans", "256 levels")] {
+        let outcome = fixture.succeed(&args(method));
+        let lines: Vec<&str> = outcome.stderr.lines().filter(|l| l.starts_with("run ")).collect();
+        assert_eq!(lines.len(), 2, "{}", outcome.stderr);
+        assert!(
+            lines[0].starts_with("run 1: ") && lines[0].contains(knob),
+            "{}",
+            lines[0]
+        );
+        assert!(lines[1].contains(" s in all"), "{}", lines[1]);
+    }
+    let quiet = fixture.succeed(&[&args("grid")[..], &["-q"]].concat());
+    assert_eq!(quiet.stderr, "");
+}
+
+#[cfg(unix)]
+#[test]
 fn a_measured_quality_is_reached() {
     let fixture = Fixture::new();
     // Quality is minus the number of bytes that differ from the original after the header: falls with the noise.
@@ -149,6 +179,13 @@ fn a_measured_quality_is_reached() {
         "--json",
     ]);
     let evaluations = report["evaluations"].as_array().unwrap();
+    for run in evaluations {
+        let has = |field: &str| run[field].as_f64().is_some_and(|x| x > 0.0);
+        assert!(
+            has("slope") && has("bpw") && has("seconds") && run["levels"].is_null(),
+            "{run}"
+        );
+    }
     assert!((1..=4).contains(&evaluations.len()), "{report}");
     let good = evaluations
         .iter()

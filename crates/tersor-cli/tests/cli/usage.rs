@@ -20,6 +20,20 @@ fn wrong_usage_ends_with_status_2_and_says_what_is_wrong() {
         (&["compress", NET, "--evaluate", "x {}"], "--at-least <X>"),
         (&["compress", NET, "--at-least", "1"], "--evaluate <COMMAND>"),
         (&["sweep", NET, "--json", "--csv"], "cannot be used with"),
+        (&["sweep", NET, "--force"], "--svg <FILE>"),
+        (&["sweep", NET, "--power", "0.5"], "--sensitivity <FILE>"),
+        (
+            &["sweep", NET, "--methods", "grid,hessian-kmeans"],
+            "give --sensitivity FILE",
+        ),
+        (
+            &["sweep", NET, "--methods", "grid,ecsq,grid"],
+            "--methods lists grid twice",
+        ),
+        (&["sweep", NET, "--bpw", "2,2.0"], "--bpw lists 2.0 twice"),
+        (&["inspect", NET, "-v", "--json"], "cannot be used with"),
+        (&["compress", NET, "-vq"], "no effect with --quiet"),
+        (&["man", "--force"], "<DIR>"),
     ] {
         fixture.fail(args, message);
     }
@@ -62,7 +76,6 @@ fn every_command_has_help_with_examples() {
         "inspect",
         "verify",
         "sweep",
-        "demo",
         "completions",
         "man",
     ] {

@@ -17,11 +17,13 @@ mod safetensors;
 mod sharded;
 mod source;
 mod staging;
+mod stale;
 mod whole;
 mod writer;
 
 pub use error::CheckpointError;
 pub use limits::ReadLimits;
+pub use open::Content;
 pub(crate) use staging::StagedFile;
 pub use writer::{CheckpointWriter, OutputFormat};
 

@@ -70,6 +70,39 @@ fn from_zip(bytes: FileBytes, file: &str, limits: &ReadLimits) -> Result<Checkpo
     Err(CheckpointError::unsupported(file, what))
 }
 
+/// What a file is that was taken for something else, told by its first bytes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Content {
+    /// A checkpoint that can be read: its format, with an article.
+    Checkpoint(&'static str),
+    /// Something else that is known: a sentence that says what, and what to do.
+    Foreign(&'static str),
+}
+
+impl Content {
+    /// Recognizes the bytes of a file.
+    pub fn of(bytes: &[u8]) -> Option<Self> {
+        if bytes.starts_with(ZIP_MAGIC) {
+            let zip = zip::ZipArchive::new(std::io::Cursor::new(bytes)).ok()?;
+            let has = |is_such: fn(&str) -> bool| zip.file_names().flatten().any(|name| is_such(&name));
+            return if has(pytorch::is_pickle_name) || has(pytorch::is_script_name) {
+                Some(Self::Checkpoint("a PyTorch checkpoint"))
+            } else if has(npz::is_array_name) {
+                Some(Self::Checkpoint("an .npz file"))
+            } else {
+                Some(Self::Foreign("it is a zip archive"))
+            };
+        }
+        if pytorch::is_legacy(bytes) {
+            return Some(Self::Checkpoint("a PyTorch checkpoint"));
+        }
+        if safetensors::detect(bytes) {
+            return Some(Self::Checkpoint("a safetensors checkpoint"));
+        }
+        foreign(bytes).map(Self::Foreign)
+    }
+}
+
 /// Names a format that is known by its first bytes but not read.
 fn foreign(bytes: &[u8]) -> Option<&'static str> {
     const TAR_MAGIC_AT: usize = 257;

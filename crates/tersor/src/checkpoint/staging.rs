@@ -1,24 +1,38 @@
 //! Files and folders that appear under their final name only when they are complete.
 
-use super::{CheckpointError, paths};
+use super::{CheckpointError, paths, stale};
+use crate::temporary::Temporary;
 use std::{
+    ffi::{OsStr, OsString},
     fs::{self, File},
     io,
     path::{Path, PathBuf},
 };
 use tempfile::{Builder, NamedTempFile, TempDir};
 
+/// What becomes a checkpoint begins with this, and the name of the destination; see [`stale`].
 const PREFIX: &str = ".tersor-";
+/// What was a checkpoint until just now, and is removed when its successor is in place. Never taken for a leftover: if a
+/// process is killed in between, the former folder is there.
+const ASIDE_PREFIX: &str = ".tersor_old-";
 
 /// A temporary name may be private; the final one follows the user's mask as every new file does.
-fn builder<'b>(mode: u32) -> Builder<'b, 'static> {
+fn builder(prefix: &OsStr, mode: u32) -> Builder<'_, 'static> {
     let mut builder = Builder::new();
-    builder.prefix(PREFIX);
+    builder.prefix(prefix).rand_bytes(stale::RANDOM_CHARACTERS);
     #[cfg(unix)]
     builder.permissions(std::os::unix::fs::PermissionsExt::from_mode(mode));
     #[cfg(not(unix))]
     let _ = mode;
     builder
+}
+
+/// What the temporary names of a destination begin with.
+fn prefix(dest: &Path) -> OsString {
+    let mut prefix = OsString::from(PREFIX);
+    prefix.push(dest.file_name().unwrap_or_default());
+    prefix.push("-");
+    prefix
 }
 
 /// The folder that holds `dest`.
@@ -48,6 +62,7 @@ pub(crate) struct StagedFile {
     temp: NamedTempFile,
     dest: PathBuf,
     overwrite: bool,
+    _temporary: Temporary,
 }
 
 impl StagedFile {
@@ -66,10 +81,19 @@ impl StagedFile {
             _ => {}
         }
         let folder = parent(dest)?;
-        let temp = builder(0o666)
-            .tempfile_in(folder)
-            .map_err(CheckpointError::io("create a file in", folder))?;
+        let prefix = prefix(dest);
+        stale::remove(folder, &prefix);
+        let temp = loop {
+            let temp = builder(&prefix, 0o666)
+                .tempfile_in(folder)
+                .map_err(CheckpointError::io("create a file in", folder))?;
+            // Another process may have taken it for a leftover before it was locked.
+            if stale::lock(temp.as_file()).is_err() || temp.path().exists() {
+                break temp;
+            }
+        };
         Ok(Self {
+            _temporary: Temporary::new(temp.path()),
             temp,
             dest: dest.to_path_buf(),
             overwrite,
@@ -112,6 +136,9 @@ pub(super) struct StagedFolder {
     temp: TempDir,
     dest: PathBuf,
     replace: bool,
+    _temporary: Temporary,
+    /// Says that the folder is in use, on systems where a folder can say so.
+    _lock: Option<File>,
 }
 
 impl StagedFolder {
@@ -152,13 +179,25 @@ impl StagedFolder {
             Err(_) => false,
         };
         let folder = parent(dest)?;
-        let temp = builder(0o777)
-            .tempdir_in(folder)
-            .map_err(CheckpointError::io("create a folder in", folder))?;
+        let prefix = prefix(dest);
+        stale::remove(folder, &prefix);
+        let (temp, lock) = loop {
+            let temp = builder(&prefix, 0o777)
+                .tempdir_in(folder)
+                .map_err(CheckpointError::io("create a folder in", folder))?;
+            let lock = File::open(temp.path()).ok();
+            let locked = lock.as_ref().map(stale::lock);
+            // Another process may have taken it for a leftover before it was locked.
+            if !matches!(locked, Some(Ok(()))) || temp.path().exists() {
+                break (temp, lock);
+            }
+        };
         Ok(Self {
+            _temporary: Temporary::new(temp.path()),
             temp,
             dest: dest.to_path_buf(),
             replace,
+            _lock: lock,
         })
     }
 
@@ -190,7 +229,7 @@ impl StagedFolder {
             return Ok(());
         }
         let folder = parent(dest)?;
-        let aside = builder(0o777)
+        let aside = builder(OsStr::new(ASIDE_PREFIX), 0o777)
             .tempdir_in(folder)
             .map_err(CheckpointError::io("create a folder in", folder))?;
         let old = aside.path().join("old");

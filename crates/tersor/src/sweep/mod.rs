@@ -8,6 +8,7 @@ use crate::checkpoint::Checkpoint;
 use crate::compress::Compressor;
 use crate::options::{CompressOptions, Method, Scope, Target};
 use crate::progress::{Progress, Silent};
+use crate::size::InputSize;
 use crate::{Error, Result};
 use serde::Serialize;
 use std::time::Instant;
@@ -47,6 +48,9 @@ pub struct SweepPoint {
     pub scope: &'static str,
     /// Coder.
     pub coder: &'static str,
+    /// What the ratios refer to.
+    #[serde(flatten)]
+    pub size: InputSize,
     /// Bits per weight that were asked for.
     pub target_bpw: f64,
     /// Bytes of the file.
@@ -55,8 +59,8 @@ pub struct SweepPoint {
     pub bpw: f64,
     /// Bytes of the tensors as stored over bytes of the file.
     pub ratio: f64,
-    /// Predicted loss increase.
-    pub predicted_loss: f64,
+    /// Predicted loss increase; none without sensitivities.
+    pub predicted_loss: Option<f64>,
     /// Squared error over energy.
     pub noise: f64,
     /// Sum of squared errors.
@@ -75,7 +79,10 @@ pub fn sweep(
     options: &SweepOptions,
     progress: &dyn Progress,
 ) -> Result<Vec<SweepPoint>> {
-    let mut compressor = Compressor::new(checkpoint, base.clone())?;
+    for &bpw in &options.bpw {
+        Target::Bpw(bpw).check(Method::default(), false)?;
+    }
+    let mut compressor = Compressor::with_progress(checkpoint, base.clone(), progress)?;
     let total = options.methods.len() * options.scopes.len() * options.coders.len() * options.bpw.len();
     progress.start("sweep", total as u64);
     let mut points = Vec::with_capacity(total);
@@ -97,6 +104,7 @@ pub fn sweep(
                         method: method.name(),
                         scope: scope.name(),
                         coder: coder.name(),
+                        size: report.size,
                         target_bpw,
                         file_bytes: report.file_bytes,
                         bpw: report.bpw,

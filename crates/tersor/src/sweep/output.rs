@@ -23,7 +23,8 @@ const COLUMNS: [&str; 10] = [
     "squared_error",
 ];
 
-fn row(point: &SweepPoint) -> [String; 10] {
+/// Cells of a point; `missing` stands for a loss that is not known.
+fn row(point: &SweepPoint, missing: &str) -> [String; 10] {
     [
         point.method.into(),
         point.scope.into(),
@@ -32,7 +33,9 @@ fn row(point: &SweepPoint) -> [String; 10] {
         point.file_bytes.to_string(),
         format!("{:.4}", point.bpw),
         format!("{:.3}", point.ratio),
-        format!("{:.4e}", point.predicted_loss),
+        point
+            .predicted_loss
+            .map_or(missing.to_owned(), |loss| format!("{loss:.4e}")),
         format!("{:.4e}", point.noise),
         format!("{:.4e}", point.squared_error),
     ]
@@ -41,7 +44,7 @@ fn row(point: &SweepPoint) -> [String; 10] {
 /// A table in Markdown, readable as it is.
 pub fn table(points: &[SweepPoint]) -> String {
     let rows: Vec<[String; 10]> = std::iter::once(COLUMNS.map(String::from))
-        .chain(points.iter().map(row))
+        .chain(points.iter().map(|point| row(point, "-")))
         .collect();
     let width = |column: usize| {
         rows.iter()
@@ -71,32 +74,61 @@ pub fn table(points: &[SweepPoint]) -> String {
 pub fn csv(points: &[SweepPoint]) -> String {
     let mut text = COLUMNS.join(",") + "\n";
     for point in points {
-        let _ = writeln!(text, "{}", row(point).join(","));
+        let _ = writeln!(text, "{}", row(point, "").join(","));
     }
     text
 }
 
-/// A picture in SVG: predicted loss (on a logarithmic scale) against bits per weight, a line per method, scope and coder.
+/// What a picture shows over bits per weight.
+struct Measure {
+    label: &'static str,
+    of: fn(&SweepPoint) -> Option<f64>,
+}
+
+impl Measure {
+    /// Predicted loss where sensitivities tell it, else noise.
+    fn new(points: &[SweepPoint]) -> Self {
+        if points.iter().any(|p| p.predicted_loss.is_some()) {
+            Self {
+                label: "predicted loss increase",
+                of: |p| p.predicted_loss,
+            }
+        } else {
+            Self {
+                label: "noise: squared error over energy",
+                of: |p| Some(p.noise),
+            }
+        }
+    }
+
+    /// Where a point lies, if a logarithmic scale can show it.
+    fn at(&self, point: &SweepPoint) -> Option<(f64, f64)> {
+        let y = (self.of)(point).filter(|y| *y > 0.0)?;
+        Some((point.bpw, y))
+    }
+}
+
+/// A picture in SVG: predicted loss, or noise without sensitivities, on a logarithmic scale against bits per weight, a line per
+/// method, scope and coder.
 ///
 /// # Errors
 /// [`Error::Options`] if there is nothing to draw.
 pub fn svg(points: &[SweepPoint], title: &str) -> Result<String> {
-    let drawable = || points.iter().filter(|p| p.predicted_loss > 0.0);
-    let range = |value: fn(&SweepPoint) -> f64| {
-        drawable()
-            .map(value)
-            .fold((f64::INFINITY, f64::NEG_INFINITY), |(low, high), v| {
-                (low.min(v), high.max(v))
-            })
+    let measure = Measure::new(points);
+    let range = |values: &mut dyn Iterator<Item = f64>| {
+        values.fold((f64::INFINITY, f64::NEG_INFINITY), |(low, high), v| {
+            (low.min(v), high.max(v))
+        })
     };
-    let ((x_low, x_high), (y_low, y_high)) = (range(|p| p.bpw), range(|p| p.predicted_loss));
-    if !(x_low.is_finite() && y_low.is_finite()) {
+    let shown = || points.iter().filter_map(|p| measure.at(p));
+    let (x, y) = (range(&mut shown().map(|p| p.0)), range(&mut shown().map(|p| p.1)));
+    if !(x.0.is_finite() && y.0.is_finite()) {
         return Err(Error::Options(
             "the sweep has no point with a loss: there is nothing to draw".into(),
         ));
     }
     let mut text = String::new();
-    draw(points, title, (x_low, x_high), (y_low, y_high), &mut text)
+    draw(points, &measure, title, (x, y), &mut text)
         .map_err(|e| Error::Options(format!("the picture could not be drawn: {e}")))?;
     Ok(text)
 }
@@ -147,9 +179,9 @@ type Drawn<DB> = std::result::Result<(), DrawingAreaErrorKind<<DB as DrawingBack
 
 fn draw(
     points: &[SweepPoint],
+    measure: &Measure,
     title: &str,
-    x: (f64, f64),
-    y: (f64, f64),
+    (x, y): ((f64, f64), (f64, f64)),
     text: &mut String,
 ) -> std::result::Result<(), Box<dyn std::error::Error>> {
     let (width, legend_width, height) = SIZE;
@@ -165,11 +197,11 @@ fn draw(
     chart
         .configure_mesh()
         .x_desc("bits per weight, whole file")
-        .y_desc("predicted loss increase")
+        .y_desc(measure.label)
         .y_label_formatter(&|v| format!("{v:.0e}"))
         .draw()?;
     let mut curves: Vec<(String, Vec<&SweepPoint>)> = Vec::new();
-    for point in points.iter().filter(|p| p.predicted_loss > 0.0) {
+    for point in points.iter().filter(|p| measure.at(p).is_some()) {
         let name = format!("{} {} {}", point.method, point.scope, point.coder);
         match curves.iter_mut().find(|c| c.0 == name) {
             Some(curve) => curve.1.push(point),
@@ -183,7 +215,7 @@ fn draw(
             continue;
         };
         let stroke = style.color.stroke_width(style.width);
-        let at = curve.iter().map(|p| (p.bpw, p.predicted_loss));
+        let at = curve.iter().filter_map(|p| measure.at(p));
         chart.draw_series(LineSeries::new(at.clone(), stroke))?;
         for at in at {
             style.mark(&area, chart.plotting_area().map_coordinate(&at))?;
@@ -200,19 +232,21 @@ fn draw(
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::InputSize;
 
-    fn point(method: &'static str, bpw: f64, predicted_loss: f64) -> SweepPoint {
+    fn point(method: &'static str, bpw: f64, predicted_loss: impl Into<Option<f64>>) -> SweepPoint {
         let (file_bytes, seconds) = (1000, 0.5);
         let (scope, coder) = ("tensor", "ans");
         SweepPoint {
             method,
             scope,
             coder,
+            size: InputSize::default(),
             target_bpw: bpw,
             file_bytes,
             bpw,
             ratio: 16.0,
-            predicted_loss,
+            predicted_loss: predicted_loss.into(),
             noise: 0.01,
             squared_error: 0.1,
             seconds,
@@ -237,6 +271,23 @@ mod tests {
             picture.matches("<circle").count(),
             3 + 2,
             "three points, and two curves in the legend"
+        );
+    }
+
+    #[test]
+    fn without_sensitivities_no_loss_is_told_and_noise_is_drawn() {
+        let points = [point("grid", 2.0, None), point("grid", 3.0, None)];
+        assert!(
+            csv(&points).ends_with(",16.000,,1.0000e-2,1.0000e-1\n"),
+            "{}",
+            csv(&points)
+        );
+        assert!(table(&points).contains("| - "), "{}", table(&points));
+        assert!(svg(&points, "test").unwrap().contains("noise"));
+        assert!(
+            svg(&[point("grid", 2.0, 0.1)], "test")
+                .unwrap()
+                .contains("predicted loss")
         );
     }
 
