@@ -6,7 +6,7 @@ mod support;
 
 use proptest::prelude::*;
 use tersor_quant::grid::{self, Grid};
-use tersor_quant::{RateModel, Report, Source, StaticPrices};
+use tersor_quant::{RateModel, Report, Source, Span, StaticPrices};
 
 fn weights() -> impl Strategy<Value = Vec<(f32, f32)>> {
     let weight = prop_oneof![6 => -3f32..3.0, 1 => Just(0.0), 1 => 4f32..9.0];
@@ -280,7 +280,7 @@ fn a_grid_that_cannot_be_rounded_to_is_refused() {
 fn the_smallest_step_is_accepted_and_a_smaller_one_is_not() {
     let w = support::gaussian(1000, 1);
     let source = Source::constant(&w, 1.0);
-    let step = grid::min_step(&source);
+    let step = Span::of(&[source]).min_step();
     let probe = grid::histogram(&source, step).unwrap();
     assert!(probe.grid.n_levels > 65_000, "{} levels", probe.grid.n_levels);
     assert!(grid::histogram(&source, step * 0.99).is_err());
