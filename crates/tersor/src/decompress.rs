@@ -10,9 +10,6 @@ use std::ops::Range;
 use std::path::Path;
 use tersor_codec::{Blob, Directory, FileReader, Storage, TensorInfo};
 
-/// Groups that are decoded ahead of the writer, per thread: what bounds memory.
-const AHEAD: usize = 2;
-
 /// Where a checkpoint goes.
 #[derive(Debug)]
 #[non_exhaustive]
@@ -75,30 +72,26 @@ fn for_each_group(
 ) -> Result<()> {
     let n_groups = reader.directory().groups.len();
     let n_threads = rayon::current_num_threads();
-    let size = |first: usize| (AHEAD * n_threads).min(n_groups - first);
-    let mut first = 0;
-    let mut batch = decode_batch(reader, 0, size(0), Batch::new())?;
-    let mut used = Batch::new();
+    let batch_of = |first: usize, used| decode_batch(reader, first, n_threads.min(n_groups - first), used);
+    let mut hand_on = |first: usize, batch: &Batch| {
+        let mut groups = (first..).zip(batch);
+        groups.try_for_each(|(index, (bytes, digest))| each(index, bytes, *digest))
+    };
+    let (mut first, mut used) = (0, Batch::new());
+    let mut batch = batch_of(0, Batch::new())?;
     while !batch.is_empty() {
         let following = first + batch.len();
-        let mut next = Ok(Batch::new());
-        let mut hand_on = || {
-            (first..)
-                .zip(&batch)
-                .try_for_each(|(index, (bytes, digest))| each(index, bytes, *digest))
-        };
-        let mut decode =
-            || next = decode_batch(reader, following, size(following), std::mem::take(&mut used));
-        if n_threads > 1 {
-            rayon::in_place_scope(|scope| {
-                scope.spawn(|_| decode());
-                hand_on()
-            })?;
+        if n_threads == 1 {
+            hand_on(first, &batch)?;
+            batch = batch_of(following, batch)?;
         } else {
-            hand_on()?;
-            decode();
+            let mut next = Ok(Batch::new());
+            rayon::in_place_scope(|scope| {
+                scope.spawn(|_| next = batch_of(following, std::mem::take(&mut used)));
+                hand_on(first, &batch)
+            })?;
+            used = std::mem::replace(&mut batch, next?);
         }
-        used = std::mem::replace(&mut batch, next?);
         first = following;
     }
     Ok(())
