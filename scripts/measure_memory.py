@@ -4,8 +4,8 @@
     measure_memory.py [--tersor target/release/tersor] [--tensors 96] [--threads 1 2]
 
 Makes a checkpoint of bell-shaped f32 weights, 4 MiB a tensor (96 of them: 403 MB), and sensitivities of the same size, in a
-temporary folder (about 1.3 GB with what comes out). Prints one line per command: seconds, the largest resident set, mapped files
-included, and the largest part of it that is the program's own memory.
+temporary folder (about 1.3 GB with what comes out). Prints one line per command: seconds, seconds of processor time, the largest
+resident set, mapped files included, and the largest part of it that is the program's own memory.
 """
 
 import argparse
@@ -45,7 +45,7 @@ def own_bytes(pid):
 
 
 def measure(words):
-    """Seconds, largest resident set and largest own memory of a command; the last is looked at every few milliseconds."""
+    """Seconds, processor seconds, largest resident set and largest own memory, which is looked at every few milliseconds."""
     start = time.perf_counter()
     process = subprocess.Popen(list(map(str, words)))
     largest = [0]
@@ -63,7 +63,7 @@ def measure(words):
     watcher.join()
     if process.returncode != 0:
         sys.exit(f"{' '.join(map(str, words))}: status {process.returncode}")
-    return seconds, 1024 * usage.ru_maxrss, largest[0]
+    return seconds, usage.ru_utime + usage.ru_stime, 1024 * usage.ru_maxrss, largest[0]
 
 
 def main():
@@ -90,13 +90,13 @@ def main():
             "decompress": ["decompress", small, "-o", back],
         }
         print(f"{net.stat().st_size / 1e6:.0f} MB of f32, the sensitivities as much")
-        print(f"{'command':40} {'threads':>7} {'seconds':>8} {'resident MB':>12} {'own MB':>8}")
+        print(f"{'command':40} {'threads':>7} {'seconds':>8} {'processor':>9} {'resident MB':>12} {'own MB':>8}")
         for name, words in commands.items():
             for n in args.threads:
                 for output in (back, small)[: 2 if words[0] == "compress" else 1]:
                     output.unlink(missing_ok=True)
-                seconds, resident, own = measure([tersor, *words, "--threads", n, "--quiet"])
-                print(f"{name:40} {n:7} {seconds:8.2f} {resident / 1e6:12.0f} {own / 1e6:8.0f}", flush=True)
+                seconds, processor, resident, own = measure([tersor, *words, "--threads", n, "--quiet"])
+                print(f"{name:40} {n:7} {seconds:8.2f} {processor:9.2f} {resident / 1e6:12.0f} {own / 1e6:8.0f}", flush=True)
 
 
 if __name__ == "__main__":
