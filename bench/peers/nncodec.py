@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Sizes, noise and times of nncodec, and of tersor at the same sizes, on one checkpoint in one run.
 
-    nncodec.py NET.safetensors [--qp -38 -32 -28 -24 -20 -16] [--opt-qp] [--tersor target/release/tersor]
+    nncodec.py NET.safetensors [--qp -38 -32 -28 -24 -20 -16] [--opt-qp] [--tersor target/release]
 
 Prints one JSON object per line: first the input, then one per program and size. README.md beside this file says how to set up
 the environment and what the fields mean.
@@ -26,6 +26,21 @@ from safetensors.numpy import load_file, save_file
 sys.path[:] = [p for p in sys.path if Path(p).resolve() != Path(__file__).resolve().parent]
 
 MB = 1e6
+
+# nncodec as a command: a process that reads a checkpoint, encodes it and writes the stream, and one that goes back.
+ENCODE = """
+import sys
+from safetensors.numpy import load_file
+from nncodec.nn import encode
+settings = {"qp": int(sys.argv[3]), "opt_qp": sys.argv[4] == "True", "results": sys.argv[5], "verbose": False}
+open(sys.argv[2], "wb").write(encode(load_file(sys.argv[1]), args=settings))
+"""
+DECODE = """
+import sys
+from safetensors.numpy import save_file
+from nncodec.nn import decode
+save_file(decode(bytearray(open(sys.argv[1], "rb").read())), sys.argv[2])
+"""
 
 
 def load(path):
@@ -93,7 +108,25 @@ def row(program, version, size, n_bytes, fp32_bytes, encode_s, decode_s, found_n
     }
 
 
-def run_nncodec(tensors, qp, args, folder):
+def time_command(n_runs, words, output, environment=None):
+    """Standard output and the seconds of the fastest of some runs of a command that makes a new file each time."""
+
+    def call():
+        done = subprocess.run(list(map(str, words)), stdout=subprocess.PIPE, check=False, text=True, env=environment)
+        if done.returncode != 0:
+            sys.exit(f"{' '.join(map(str, words))}: status {done.returncode}")
+        return done.stdout
+
+    least = float("inf")
+    for _ in range(n_runs):
+        # Replacing a file makes the file system write it out at once, which is not what is measured.
+        output.unlink(missing_ok=True)
+        printed, seconds = least_time(1, call)
+        least = min(least, seconds)
+    return printed, least
+
+
+def run_nncodec(tensors, checkpoint, qp, args, folder):
     from nncodec.nn import decode, encode
 
     settings = {"qp": qp, "opt_qp": args.opt_qp, "results": str(folder), "verbose": False}
@@ -104,36 +137,51 @@ def run_nncodec(tensors, qp, args, folder):
     n_bytes = len(stream)
     fp32_bytes = sum(t.nbytes for t in tensors.values())
     version = importlib.metadata.version("nncodec")
-    return row("nncodec", version, qp, n_bytes, fp32_bytes, encode_s, decode_s, noise(tensors, decoded))
+    result = row("nncodec", version, qp, n_bytes, fp32_bytes, encode_s, decode_s, noise(tensors, decoded))
+    if args.commands:
+        file, back = folder / "net.nnc", folder / "nnc.safetensors"
+        python = [sys.executable, "-P", "-c"]
+        settings = [qp, args.opt_qp, folder]
+        _, result["command_encode_s"] = time_command(args.commands, [*python, ENCODE, checkpoint, file, *settings], file)
+        _, result["command_decode_s"] = time_command(args.commands, [*python, DECODE, file, back], back)
+    return result
 
 
 def run_tersor(tensors, checkpoint, peer, args, folder):
-    """The command at the size of the peer's file: once searching for that size, once more at the slope that was found."""
-    command = str(Path(args.tersor).resolve())
+    """At the size of the peer's file: once searching for that size, once more at the slope that was found."""
+    command = (Path(args.tersor) / "tersor").resolve()
+    library = (Path(args.tersor) / "examples" / "timings").resolve()
     file, back = folder / "net.tersor", folder / "back.safetensors"
-
-    def call(*words):
-        common = ["--force", "--threads", str(args.threads), "--quiet"]
-        done = subprocess.run([command, *map(str, words), *common], stdout=subprocess.PIPE, check=False, text=True)
-        if done.returncode != 0:
-            sys.exit(f"{command} {' '.join(map(str, words))}: status {done.returncode}")
-        return done.stdout
-
+    common = ["--threads", args.threads, "--quiet"]
+    compress = [command, "compress", checkpoint, "-o", file, "--json", *common]
     version = subprocess.run([command, "--version"], stdout=subprocess.PIPE, check=True, text=True).stdout.split()[-1]
-    compress = ["compress", checkpoint, "-o", file, "--json"]
-    report, search_s = least_time(args.runs, lambda: call(*compress, "--size", peer["bytes"]))
+    report, search_s = time_command(args.runs, [*compress, "--size", peer["bytes"]], file)
     report = json.loads(report)
-    _, slope_s = least_time(args.runs, lambda: call(*compress, "--slope", repr(report["slope"]), "--coder", report["coder"]))
-    call(*compress, "--size", peer["bytes"])
-    _, decode_s = least_time(args.runs, lambda: call("decompress", file, "-o", back))
+    at_slope = [*compress, "--slope", repr(report["slope"]), "--coder", report["coder"]]
+    _, slope_s = time_command(args.runs, at_slope, file)
+    time_command(1, [*compress, "--size", peer["bytes"]], file)
+    _, decode_s = time_command(args.runs, [command, "decompress", file, "-o", back, *common], back)
+    environment = os.environ | {"RAYON_NUM_THREADS": str(args.threads)}
+    timed = subprocess.run(
+        [library, checkpoint, str(peer["bytes"]), str(args.runs)], stdout=subprocess.PIPE, check=True, text=True, env=environment
+    )
+    timed = json.loads(timed.stdout)
     fp32_bytes = sum(t.nbytes for t in tensors.values())
     found = noise(tensors, load_file(back))
-    result = row("tersor", version, peer["qp"], file.stat().st_size, fp32_bytes, slope_s, decode_s, found)
-    result["search_s"] = round(search_s, 4)
+    result = row("tersor", version, peer["qp"], file.stat().st_size, fp32_bytes, timed["encode_s"], timed["decode_s"], found)
+    result["search_s"] = round(timed["search_s"], 4)
+    result["n_trials"] = timed["n_trials"]
+    result["command_encode_s"] = round(slope_s, 4)
+    result["command_search_s"] = round(search_s, 4)
+    result["command_decode_s"] = round(decode_s, 4)
     result["noise_ratio"] = round(found / peer["noise"], 4)
-    result["encode_time_ratio"] = round(peer["encode_s"] / slope_s, 3)
-    result["search_time_ratio"] = round(peer["encode_s"] / search_s, 3)
-    result["decode_time_ratio"] = round(peer["decode_s"] / decode_s, 3)
+    for what in ("encode", "search", "decode"):
+        of_peer = "decode" if what == "decode" else "encode"
+        result[f"{what}_time_ratio"] = round(peer[f"{of_peer}_s"] / timed[f"{what}_s"], 2)
+        of_command = result[f"command_{what}_s"]
+        result[f"command_{what}_against_library"] = round(peer[f"{of_peer}_s"] / of_command, 2)
+        if args.commands:
+            result[f"command_{what}_time_ratio"] = round(peer[f"command_{of_peer}_s"] / of_command, 2)
     return result
 
 
@@ -142,7 +190,8 @@ def main():
     parser.add_argument("checkpoint", type=Path)
     parser.add_argument("--qp", type=int, nargs="+", default=[-38, -32, -28, -24, -20, -16])
     parser.add_argument("--opt-qp", action="store_true", help="let nncodec vary the step with the size of a layer")
-    parser.add_argument("--tersor", help="path of the command to run beside it")
+    parser.add_argument("--tersor", help="folder of the command, and of examples/timings, to run beside it")
+    parser.add_argument("--commands", type=int, default=0, metavar="RUNS", help="runs of nncodec as a command; default: none")
     parser.add_argument("--threads", type=int, default=1, help="threads of tersor; nncodec uses one")
     parser.add_argument("--runs", type=int, default=3, help="runs of everything; the least time counts")
     args = parser.parse_args()
@@ -165,7 +214,7 @@ def main():
         }
         print(json.dumps(about), flush=True)
         for qp in args.qp:
-            peer = run_nncodec(tensors, qp, args, folder)
+            peer = run_nncodec(tensors, checkpoint, qp, args, folder)
             print(json.dumps(peer), flush=True)
             if args.tersor:
                 print(json.dumps(run_tersor(tensors, checkpoint, peer, args, folder)), flush=True)

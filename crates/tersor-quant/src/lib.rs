@@ -36,6 +36,7 @@ mod report;
 mod rounding;
 mod sample;
 mod source;
+mod span;
 
 pub use error::{Error, MAX_LEVELS, Result};
 pub use levels::assign_nearest;
@@ -43,3 +44,4 @@ pub use price::{PRICE_ONE_BIT, RateModel, StaticPrices};
 pub use report::{Report, entropy_bits};
 pub use sample::{Sample, sample};
 pub use source::{Sensitivity, Source};
+pub use span::Span;

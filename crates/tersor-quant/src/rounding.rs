@@ -1,7 +1,7 @@
 //! Weights to grid indices, without branches.
 
 use crate::error::{Error, MAX_LEVELS, Result, positive_step};
-use crate::source::Survey;
+use crate::span::Span;
 
 /// Adding and subtracting 1.5 x 2^23 rounds a number below 2^22 to an integer, ties to even, on any machine
 /// and in any vector width; the integer stands in the low mantissa bits.
@@ -55,13 +55,13 @@ pub(crate) fn integer(x: f32) -> i32 {
 }
 
 /// First index and number of levels of the smallest grid that holds all weights.
-pub(crate) fn fit(survey: &Survey, step: f32) -> Result<(i32, usize)> {
+pub(crate) fn fit(span: Span, step: f32) -> Result<(i32, usize)> {
     positive_step(step)?;
-    if survey.n == 0 {
+    if span.is_empty() {
         return Ok((0, 0));
     }
-    let smallest = smallest_step(survey);
-    let largest = f64::from(survey.magnitude()) / f64::from(step);
+    let smallest = smallest_step(span);
+    let largest = f64::from(span.magnitude()) / f64::from(step);
     if largest > f64::from(MAX_INDEX) {
         return Err(Error::StepTooSmall {
             step,
@@ -72,7 +72,7 @@ pub(crate) fn fit(survey: &Survey, step: f32) -> Result<(i32, usize)> {
     }
     let all = Rounding::new(step, -(MAX_INDEX as i32), 2 * MAX_INDEX as usize + 1);
     // Multiplying by a positive number and rounding are monotone, so the ends bound all indices.
-    let (first, last) = (all.index(survey.min), all.index(survey.max));
+    let (first, last) = (all.index(span.min), all.index(span.max));
     let n_levels = (last - first) as usize + 1;
     if n_levels > MAX_LEVELS {
         return Err(Error::StepTooSmall {
@@ -86,13 +86,13 @@ pub(crate) fn fit(survey: &Survey, step: f32) -> Result<(i32, usize)> {
 }
 
 /// A step, at most a few parts in 10^5 above the smallest one, that [`fit`] accepts.
-pub(crate) fn smallest_step(survey: &Survey) -> f32 {
-    if survey.n == 0 {
+pub(crate) fn smallest_step(span: Span) -> f32 {
+    if span.is_empty() {
         return f32::MIN_POSITIVE;
     }
-    let span = (f64::from(survey.max) - f64::from(survey.min)) / (MAX_LEVELS - 2) as f64;
-    let index = f64::from(survey.magnitude()) / f64::from(MAX_INDEX - 2.0);
-    (span.max(index) as f32).next_up().max(f32::MIN_POSITIVE)
+    let width = (f64::from(span.max) - f64::from(span.min)) / (MAX_LEVELS - 2) as f64;
+    let index = f64::from(span.magnitude()) / f64::from(MAX_INDEX - 2.0);
+    (width.max(index) as f32).next_up().max(f32::MIN_POSITIVE)
 }
 
 #[cfg(test)]
@@ -100,8 +100,8 @@ mod tests {
     use super::*;
     use crate::Source;
 
-    fn survey(w: &[f32]) -> Survey {
-        Survey::of(&[Source::constant(w, 1.0)])
+    fn span(w: &[f32]) -> Span {
+        Span::of(&[Source::constant(w, 1.0)])
     }
 
     #[test]
@@ -117,9 +117,9 @@ mod tests {
 
     #[test]
     fn the_range_is_tight_and_need_not_hold_zero() {
-        assert_eq!(fit(&survey(&[5.1, 6.9]), 1.0), Ok((5, 3)));
-        assert_eq!(fit(&survey(&[-0.4]), 1.0), Ok((0, 1)));
-        assert_eq!(fit(&survey(&[]), 1.0), Ok((0, 0)));
+        assert_eq!(fit(span(&[5.1, 6.9]), 1.0), Ok((5, 3)));
+        assert_eq!(fit(span(&[-0.4]), 1.0), Ok((0, 1)));
+        assert_eq!(fit(span(&[]), 1.0), Ok((0, 0)));
     }
 
     #[test]
@@ -130,12 +130,12 @@ mod tests {
             vec![3e-30, -1e-30],
             vec![3e38, -3e38],
         ] {
-            let survey = survey(&w);
-            let step = smallest_step(&survey) * 0.9;
-            let Err(Error::StepTooSmall { smallest, .. }) = fit(&survey, step) else {
+            let span = span(&w);
+            let step = smallest_step(span) * 0.9;
+            let Err(Error::StepTooSmall { smallest, .. }) = fit(span, step) else {
                 panic!("step {step:e} fits {w:?}")
             };
-            let (_, n_levels) = fit(&survey, smallest).unwrap();
+            let (_, n_levels) = fit(span, smallest).unwrap();
             assert!(n_levels <= MAX_LEVELS, "{n_levels} levels");
         }
     }

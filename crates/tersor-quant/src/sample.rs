@@ -9,15 +9,16 @@ const BLOCK: usize = 64;
 #[derive(Clone, Debug)]
 pub struct Sample {
     weights: Vec<f32>,
-    h: Vec<f32>,
+    /// One per weight, unless all have the same.
+    h: Result<Vec<f32>, f32>,
 }
 
 impl Sample {
     /// The sample as a source.
     pub fn source(&self) -> Source<'_> {
-        Source {
-            weights: &self.weights,
-            h: Sensitivity::PerWeight(&self.h),
+        match &self.h {
+            Ok(h) => Source::per_weight(&self.weights, h),
+            Err(h) => Source::constant(&self.weights, *h),
         }
     }
 }
@@ -31,10 +32,17 @@ pub fn sample(parts: &[Source], target: usize) -> Sample {
     let n: usize = parts.iter().map(Source::len).sum();
     let stride = n.div_ceil(target.max(1)).max(1);
     let capacity = n.div_ceil(stride) + BLOCK * parts.len();
-    let mut taken = Sample {
-        weights: Vec::with_capacity(capacity),
-        h: Vec::with_capacity(capacity),
+    let common = match parts {
+        [
+            Source {
+                h: Sensitivity::Constant(h),
+                ..
+            },
+        ] => Some(*h),
+        _ => None,
     };
+    let mut weights = Vec::with_capacity(capacity);
+    let mut h = Vec::with_capacity(if common.is_none() { capacity } else { 0 });
     let mut stretch = 0u64;
     for part in parts {
         part.check();
@@ -47,15 +55,18 @@ pub fn sample(parts: &[Source], target: usize) -> Sample {
             };
             let from = (start + place * BLOCK).min(part.len());
             let to = (from + BLOCK).min(part.len());
-            part.slice(from..to).for_each(|w, h| {
-                taken.weights.push(w);
-                taken.h.push(h);
-            });
+            weights.extend_from_slice(&part.weights[from..to]);
+            if common.is_none() {
+                h.extend((from..to).map(|i| part.h.at(i)));
+            }
             start += stride * BLOCK;
             stretch += 1;
         }
     }
-    taken
+    Sample {
+        weights,
+        h: common.map_or(Ok(h), Err),
+    }
 }
 
 /// Output function of the `SplitMix64` generator (Steele, Lea, Flood 2014) at position `i`.

@@ -9,8 +9,19 @@ use crate::fold;
 pub enum Sensitivity<'a> {
     /// The same for all weights.
     Constant(f32),
-    /// One per weight, in the order of the weights.
-    PerWeight(&'a [f32]),
+    /// One per weight, in the order of the weights, and what is added to each: a floor without a copy.
+    PerWeight(&'a [f32], f32),
+}
+
+impl Sensitivity<'_> {
+    /// The sensitivity of weight `i`.
+    #[inline]
+    pub fn at(&self, i: usize) -> f32 {
+        match self {
+            Sensitivity::Constant(h) => *h,
+            Sensitivity::PerWeight(h, add) => h[i] + add,
+        }
+    }
 }
 
 /// One tensor, or a chunk of one. All weights are finite.
@@ -28,9 +39,17 @@ impl<'a> Source<'a> {
     /// # Panics
     /// If the lengths differ.
     pub fn per_weight(weights: &'a [f32], h: &'a [f32]) -> Self {
+        Self::floored(weights, h, 0.0)
+    }
+
+    /// Weights with one sensitivity each, to which `add` comes.
+    ///
+    /// # Panics
+    /// If the lengths differ.
+    pub fn floored(weights: &'a [f32], h: &'a [f32], add: f32) -> Self {
         let source = Source {
             weights,
-            h: Sensitivity::PerWeight(h),
+            h: Sensitivity::PerWeight(h, add),
         };
         source.check();
         source
@@ -62,7 +81,7 @@ impl<'a> Source<'a> {
     pub fn slice(&self, range: Range<usize>) -> Self {
         let h = match self.h {
             Sensitivity::Constant(h) => Sensitivity::Constant(h),
-            Sensitivity::PerWeight(h) => Sensitivity::PerWeight(&h[range.clone()]),
+            Sensitivity::PerWeight(h, add) => Sensitivity::PerWeight(&h[range.clone()], add),
         };
         Source {
             weights: &self.weights[range],
@@ -76,13 +95,13 @@ impl<'a> Source<'a> {
         match self.h {
             _ if self.is_empty() => 0.0,
             Sensitivity::Constant(h) => f64::from(h),
-            Sensitivity::PerWeight(h) => fold::sum(h, f64::from) / h.len() as f64,
+            Sensitivity::PerWeight(h, add) => fold::sum(h, f64::from) / h.len() as f64 + f64::from(add),
         }
     }
 
     /// Panics when the lengths differ, which the types cannot exclude.
     pub(crate) fn check(&self) {
-        if let Sensitivity::PerWeight(h) = self.h {
+        if let Sensitivity::PerWeight(h, _) = self.h {
             assert_eq!(h.len(), self.weights.len(), "one sensitivity per weight");
         }
     }
@@ -92,64 +111,7 @@ impl<'a> Source<'a> {
     pub(crate) fn for_each(&self, mut f: impl FnMut(f32, f32)) {
         match self.h {
             Sensitivity::Constant(h) => self.weights.iter().for_each(|&w| f(w, h)),
-            Sensitivity::PerWeight(h) => self.weights.iter().zip(h).for_each(|(&w, &h)| f(w, h)),
-        }
-    }
-}
-
-/// Range of weights, from one pass.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Survey {
-    pub(crate) min: f32,
-    pub(crate) max: f32,
-    pub(crate) n: usize,
-}
-
-impl Survey {
-    pub(crate) fn of(parts: &[Source]) -> Self {
-        const LANES: usize = 8;
-        let take = |(min, max): &mut ([f32; LANES], [f32; LANES]), lane: usize, w: f32| {
-            min[lane] = if w < min[lane] { w } else { min[lane] };
-            max[lane] = if w > max[lane] { w } else { max[lane] };
-        };
-        let (min, max) = fold::fold(
-            parts,
-            fold::GROUPS,
-            || ([f32::MAX; LANES], [f32::MIN; LANES]),
-            |lanes, _, chunk| {
-                let mut rows = chunk.weights.chunks_exact(LANES);
-                for row in &mut rows {
-                    for (lane, &w) in row.iter().enumerate() {
-                        take(lanes, lane, w);
-                    }
-                }
-                rows.remainder().iter().for_each(|&w| take(lanes, 0, w));
-                #[cfg(debug_assertions)]
-                chunk.for_each(|w, h| {
-                    debug_assert!(w.is_finite(), "weights are finite");
-                    debug_assert!(h >= 0.0 && h.is_finite(), "sensitivities are finite and >= 0");
-                });
-            },
-            |a, b| {
-                for lane in 0..LANES {
-                    take(a, lane, b.0[lane]);
-                    take(a, lane, b.1[lane]);
-                }
-            },
-        );
-        Survey {
-            min: min.into_iter().fold(f32::MAX, f32::min),
-            max: max.into_iter().fold(f32::MIN, f32::max),
-            n: parts.iter().map(Source::len).sum(),
-        }
-    }
-
-    /// Largest magnitude; 0 without weights.
-    pub(crate) fn magnitude(&self) -> f32 {
-        if self.n == 0 {
-            0.0
-        } else {
-            self.min.abs().max(self.max.abs())
+            Sensitivity::PerWeight(h, add) => self.weights.iter().zip(h).for_each(|(&w, &h)| f(w, h + add)),
         }
     }
 }

@@ -9,8 +9,9 @@ use crate::error::Result;
 use crate::fold::{self, GROUPS};
 use crate::grid::{self, Grid};
 use crate::report::Report;
-use crate::rounding::{Rounding, fit};
-use crate::source::{Source, Survey};
+use crate::rounding::Rounding;
+use crate::source::Source;
+use crate::span::Span;
 
 /// What stands for the members of a cell.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -58,6 +59,18 @@ impl Uniform {
     }
 }
 
+impl From<Grid> for Uniform {
+    /// Cells with their values on the grid.
+    fn from(grid: Grid) -> Self {
+        Uniform {
+            step: grid.step,
+            first: grid.first,
+            n_levels: grid.n_levels,
+            levels: (0..grid.n_levels as u32).map(|s| grid.value(s)).collect(),
+        }
+    }
+}
+
 /// Lays cells over all weights. One pass for the range, one more for means; `O(n)`.
 ///
 /// A cell whose members all have sensitivity 0 takes their plain mean.
@@ -65,27 +78,22 @@ impl Uniform {
 /// # Errors
 /// [`crate::Error::Setting`] for a step out of range and [`crate::Error::StepTooSmall`] beyond 65,536 cells.
 pub fn design(parts: &[Source], config: &UniformConfig) -> Result<Uniform> {
-    let (first, n_levels) = fit(&Survey::of(parts), config.step)?;
-    let grid = Grid {
-        step: config.step,
-        first,
-        n_levels,
-    };
-    let mut levels: Vec<f32> = (0..n_levels as u32).map(|s| grid.value(s)).collect();
-    if config.centres != Centres::Grid {
-        let weighted = config.centres == Centres::WeightedMean;
+    let grid = Grid::spanning(Span::of(parts), config.step)?;
+    Ok(design_on(parts, grid, config.centres))
+}
+
+/// [`design`] on a grid that holds all weights: no pass but that for means.
+pub fn design_on(parts: &[Source], grid: Grid, centres: Centres) -> Uniform {
+    let mut cells = Uniform::from(grid);
+    if centres != Centres::Grid {
+        let weighted = centres == Centres::WeightedMean;
         for (symbol, mean) in means(parts, &grid, weighted).into_iter().enumerate() {
-            if let Some(mean) = mean.filter(|_| symbol as i32 + first != 0) {
-                levels[symbol] = mean;
+            if let Some(mean) = mean.filter(|_| symbol as i32 + grid.first != 0) {
+                cells.levels[symbol] = mean;
             }
         }
     }
-    Ok(Uniform {
-        step: config.step,
-        first,
-        n_levels,
-        levels,
-    })
+    cells
 }
 
 /// Assigns weights to the cells they lie in (not to the nearest of moved centres).

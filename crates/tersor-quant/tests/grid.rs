@@ -6,7 +6,7 @@ mod support;
 
 use proptest::prelude::*;
 use tersor_quant::grid::{self, Grid};
-use tersor_quant::{RateModel, Report, Source, StaticPrices};
+use tersor_quant::{RateModel, Report, Source, Span, StaticPrices};
 
 fn weights() -> impl Strategy<Value = Vec<(f32, f32)>> {
     let weight = prop_oneof![6 => -3f32..3.0, 1 => Just(0.0), 1 => 4f32..9.0];
@@ -69,6 +69,27 @@ proptest! {
     }
 
     #[test]
+    fn one_sensitivity_for_all_chooses_as_the_same_one_for_each(
+        pairs in weights(), step in 0.1f32..1.0, slope in 0f64..0.5, h in 0.01f32..9.0, seed in 0u64..1000, offset in -9f32..9.0,
+    ) {
+        let w: Vec<f32> = pairs.into_iter().map(|(w, _)| w + offset).collect();
+        let each = vec![h; w.len()];
+        let grid = Grid::spanning(Span::of_slice(&w), step).unwrap();
+        let mut rng = support::Rng::new(seed);
+        let prices = StaticPrices::from_bits((0..grid.n_levels).map(|_| (rng.bits() >> 45) as u32).collect());
+        let j = |source: Source| {
+            let mut out = vec![0; w.len()];
+            let report = grid::assign(&source, &grid, &prices, slope, &mut out).unwrap();
+            let counted = grid::cost(&source, &grid, Some(&prices), slope).unwrap();
+            assert_eq!(report.counts, counted.counts, "with and without symbols");
+            report.distortion + slope * priced_bits(&out, &prices) as f64 / 65536.0
+        };
+        // Thresholds are rounded to f32: a weight on one may go either way, at nearly the same cost.
+        let (all, single) = (j(Source::constant(&w, h)), j(Source::per_weight(&w, &each)));
+        prop_assert!((all - single).abs() <= 1e-4 * single + 1e-9, "{all} with one for all, {single} with one for each");
+    }
+
+    #[test]
     fn quantizing_decodes_to_what_is_reported(pairs in weights(), step in 0.05f32..1.0, slope in 0f64..0.3) {
         let (w, h): (Vec<f32>, Vec<f32>) = pairs.into_iter().unzip();
         let source = Source::per_weight(&w, &h);
@@ -100,6 +121,34 @@ proptest! {
             last = j;
         }
     }
+}
+
+#[test]
+fn prices_settled_on_a_sample_cost_nearly_the_same() {
+    let w = support::laplacian(200_000, 5);
+    let source = Source::constant(&w, 1.0);
+    for (step, slope) in [(0.05, 1e-4), (0.5, 1e-2), (1.5, 0.1)] {
+        let whole = grid::probe(&source, step, slope, 3).unwrap().report.j(slope);
+        let grid = Grid::fit(&source, step).unwrap();
+        let sampled = grid::probe_on(&source, grid, slope, 3).unwrap().report.j(slope);
+        assert!(
+            sampled < 1.002 * whole,
+            "{sampled} with a sample, {whole} without, at step {step}"
+        );
+    }
+}
+
+#[test]
+fn a_floor_beside_the_sensitivities_is_as_one_among_them() {
+    let w = support::laplacian(1000, 6);
+    let h = support::lognormal(1000, 1.0, 7);
+    let floored: Vec<f32> = h.iter().map(|h| h + 0.25).collect();
+    let (beside, among) = (Source::floored(&w, &h, 0.25), Source::per_weight(&w, &floored));
+    assert!((beside.mean_h() - among.mean_h()).abs() < 1e-6);
+    assert_eq!(
+        grid::probe(&beside, 0.3, 0.05, 3),
+        grid::probe(&among, 0.3, 0.05, 3)
+    );
 }
 
 #[test]
@@ -280,7 +329,7 @@ fn a_grid_that_cannot_be_rounded_to_is_refused() {
 fn the_smallest_step_is_accepted_and_a_smaller_one_is_not() {
     let w = support::gaussian(1000, 1);
     let source = Source::constant(&w, 1.0);
-    let step = grid::min_step(&source);
+    let step = Span::of(&[source]).min_step();
     let probe = grid::histogram(&source, step).unwrap();
     assert!(probe.grid.n_levels > 65_000, "{} levels", probe.grid.n_levels);
     assert!(grid::histogram(&source, step * 0.99).is_err());

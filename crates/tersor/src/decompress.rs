@@ -10,9 +10,6 @@ use std::ops::Range;
 use std::path::Path;
 use tersor_codec::{Blob, Directory, FileReader, Storage, TensorInfo};
 
-/// Bytes that are decoded ahead of the writer: what bounds memory.
-const AHEAD_BYTES: u64 = 64 << 20;
-
 /// Where a checkpoint goes.
 #[derive(Debug)]
 #[non_exhaustive]
@@ -38,53 +35,69 @@ pub(crate) fn total_bytes(directory: &Directory) -> u64 {
     directory.groups.iter().map(|g| directory.decoded_bytes(g)).sum()
 }
 
-/// Decodes one group, and its digest.
-fn decode(reader: &FileReader<'_>, index: usize) -> Result<(Vec<u8>, u64)> {
+/// Decodes one group into a buffer, which takes its length, and gives its digest.
+///
+/// Buffers are used again and again: memory that is new costs more time than decoding into it.
+fn decode(reader: &FileReader<'_>, index: usize, out: &mut Vec<u8>) -> Result<u64> {
     let directory = reader.directory();
-    let size = directory
-        .groups
-        .get(index)
-        .map_or(0, |g| directory.decoded_bytes(g));
-    let mut out = vec![0; size as usize];
-    let digest = reader.decode_group(index, &mut out)?;
-    Ok((out, digest))
+    let group = directory.groups.get(index);
+    out.resize(group.map_or(0, |g| directory.decoded_bytes(g)) as usize, 0);
+    Ok(reader.decode_group(index, out)?)
 }
 
 /// Decodes all groups and returns their digests, in order; no more than a group per thread is in memory.
 pub(crate) fn digests(reader: &FileReader<'_>, progress: &dyn Progress) -> Result<Vec<u64>> {
     let groups = 0..reader.directory().groups.len();
-    let digest = |index| {
-        let (bytes, digest) = decode(reader, index)?;
-        progress.advance(bytes.len() as u64);
+    let digest = |buffer: &mut Vec<u8>, index| {
+        let digest = decode(reader, index, buffer)?;
+        progress.advance(buffer.len() as u64);
         Ok(digest)
     };
-    groups.into_par_iter().map(digest).collect()
+    groups.into_par_iter().map_init(Vec::new, digest).collect()
 }
 
-/// Decodes groups side by side and hands them on in order: index, bytes, digest.
+/// Groups that were decoded side by side: bytes and digest of each, in order.
+type Batch = Vec<(Vec<u8>, u64)>;
+
+/// Decodes `n` groups side by side, into the buffers of a batch that has been used up.
+fn decode_batch(reader: &FileReader<'_>, first: usize, n: usize, mut used: Batch) -> Result<Batch> {
+    used.resize_with(n, Default::default);
+    let decoded = used.into_par_iter().enumerate().map(|(i, (mut bytes, _))| {
+        let digest = decode(reader, first + i, &mut bytes)?;
+        Ok((bytes, digest))
+    });
+    decoded.collect()
+}
+
+/// Decodes groups and hands them on in order: index, bytes, digest. With several threads, a batch is decoded while the one
+/// before is handed on.
 fn for_each_group(
     reader: &FileReader<'_>,
-    mut each: impl FnMut(usize, Vec<u8>, u64) -> Result<()>,
+    mut each: impl FnMut(usize, &[u8], u64) -> Result<()>,
 ) -> Result<()> {
-    let directory = reader.directory();
-    let mut start = 0;
-    while start < directory.groups.len() {
-        let (mut end, mut n_bytes) = (start, 0);
-        while let Some(group) = directory.groups.get(end) {
-            n_bytes += directory.decoded_bytes(group);
-            if end > start && n_bytes > AHEAD_BYTES {
-                break;
-            }
-            end += 1;
+    let n_groups = reader.directory().groups.len();
+    let n_threads = rayon::current_num_threads();
+    let batch_of = |first: usize, used| decode_batch(reader, first, n_threads.min(n_groups - first), used);
+    let mut hand_on = |first: usize, batch: &Batch| {
+        let mut groups = (first..).zip(batch);
+        groups.try_for_each(|(index, (bytes, digest))| each(index, bytes, *digest))
+    };
+    let (mut first, mut used) = (0, Batch::new());
+    let mut batch = batch_of(0, Batch::new())?;
+    while !batch.is_empty() {
+        let following = first + batch.len();
+        if n_threads == 1 {
+            hand_on(first, &batch)?;
+            batch = batch_of(following, batch)?;
+        } else {
+            let mut next = Ok(Batch::new());
+            rayon::in_place_scope(|scope| {
+                scope.spawn(|_| next = batch_of(following, std::mem::take(&mut used)));
+                hand_on(first, &batch)
+            })?;
+            used = std::mem::replace(&mut batch, next?);
         }
-        let decoded: Result<Vec<(Vec<u8>, u64)>> = (start..end)
-            .into_par_iter()
-            .map(|index| decode(reader, index))
-            .collect();
-        for (index, (bytes, digest)) in (start..end).zip(decoded?) {
-            each(index, bytes, digest)?;
-        }
-        start = end;
+        first = following;
     }
     Ok(())
 }
@@ -144,7 +157,8 @@ impl<'r, 'f> Items<'r, 'f> {
 
     fn decode(&self, index: usize) -> Result<OpenGroup> {
         let directory = self.reader.directory();
-        let (bytes, _) = decode(self.reader, index)?;
+        let mut bytes = Vec::new();
+        decode(self.reader, index, &mut bytes)?;
         let (mut ranges, mut start) = (HashMap::new(), 0);
         for segment in directory.groups.get(index).map_or(&[][..], |g| &g.segments) {
             let end = start + segment.len as usize * directory.item_bytes(segment.item);
@@ -250,7 +264,7 @@ fn write(reader: &FileReader<'_>, writer: &mut CheckpointWriter<'_>, progress: &
     for_each_group(reader, |index, bytes, digest| {
         digests.push(digest);
         progress.advance(bytes.len() as u64);
-        let mut rest = bytes.as_slice();
+        let mut rest = bytes;
         for segment in directory.groups.get(index).map_or(&[][..], |g| &g.segments) {
             let (part, tail) = rest.split_at(segment.len as usize * directory.item_bytes(segment.item));
             rest = tail;

@@ -5,14 +5,15 @@ use crate::fine::{self, FineCodebooks};
 use crate::options::{Centres, CompressOptions, Method, Rule, Scope};
 use crate::plan::{Plan, TensorPlan, Treatment};
 use crate::progress::Progress;
+use crate::samples::{Sampled, Samples};
 use crate::search::near_lossless_slope;
-use crate::sensitivity::Sensitivities;
+use crate::sensitivity::{Sensitivities, TensorSensitivity};
 use crate::{Error, Result, weights};
 use half::f16;
 use rayon::prelude::*;
 use std::borrow::Cow;
 use tersor_codec::{Codebook, TensorInfo};
-use tersor_quant::{Report, Source, StaticPrices, ecsq, grid, kmeans, uniform};
+use tersor_quant::{Report, Source, Span, StaticPrices, ecsq, grid, kmeans, uniform};
 
 /// Iterations of prices and assignment on a grid.
 const GRID_ITERATIONS: usize = 3;
@@ -29,10 +30,7 @@ pub(crate) enum Knob {
 }
 
 /// Elements below which two bytes of a step matter.
-const SMALL: usize = 1 << 13;
-
-/// Elements of a tensor that a rough design looks at.
-const SAMPLE: usize = 1 << 17;
+const SMALL: u64 = 1 << 13;
 
 /// Levels of a clustering for a single tensor whose number is not given.
 const DEFAULT_LEVELS: usize = 16;
@@ -90,7 +88,7 @@ pub(crate) struct Designer<'a> {
 /// Weights and sensitivities of one tensor, loaded.
 pub(crate) struct Loaded<'a> {
     pub(crate) weights: Cow<'a, [f32]>,
-    h: Option<Cow<'a, [f32]>>,
+    h: Option<TensorSensitivity<'a>>,
     /// Mean sensitivity; beyond the range of f32 for tensors of extreme magnitudes under relative precision.
     pub(crate) mean_h: f64,
 }
@@ -99,8 +97,31 @@ impl Loaded<'_> {
     /// The tensor as a quantizer sees it.
     pub(crate) fn source(&self) -> Source<'_> {
         match &self.h {
-            Some(h) => Source::per_weight(&self.weights, h),
+            Some(h) => h.source(&self.weights),
             None => Source::constant(&self.weights, self.mean_h.min(LARGEST_H) as f32),
+        }
+    }
+}
+
+/// What a design looks at of a tensor.
+enum Part<'a, 's> {
+    Whole(Loaded<'a>),
+    Sample(&'s Sampled),
+}
+
+impl Part<'_, '_> {
+    fn source(&self) -> Source<'_> {
+        match self {
+            Part::Whole(loaded) => loaded.source(),
+            Part::Sample(sampled) => sampled.source(),
+        }
+    }
+
+    /// A report of the part as that of the tensor.
+    fn scaled(&self, report: Report) -> Report {
+        match self {
+            Part::Whole(_) => report,
+            Part::Sample(sampled) => sampled.scaled(&report),
         }
     }
 }
@@ -206,9 +227,22 @@ impl<'a> Designer<'a> {
         stake.filter(|s| s.0 > 0.0).collect()
     }
 
-    /// Designs codebooks for all tensors. A rough design looks at a part of large tensors: its codebooks are not for use, and
-    /// its counts and losses are scaled up from that part.
-    pub(crate) fn design(&self, knob: Knob, rough: bool) -> Result<Design> {
+    /// Range of the weights of a tensor.
+    pub(crate) fn span(&self, index: usize) -> Span {
+        self.plan.tensors.get(index).map_or(Span::EMPTY, |p| p.span)
+    }
+
+    /// A tensor, or its sample if there is one.
+    fn part<'s>(&self, index: usize, samples: Option<&'s Samples>) -> Result<Part<'a, 's>> {
+        Ok(match samples.and_then(|s| s.get(index)) {
+            Some(sampled) => Part::Sample(sampled),
+            None => Part::Whole(self.load(index)?),
+        })
+    }
+
+    /// Designs codebooks for all tensors. A design on samples is rough: its codebooks are not for use, and its counts and
+    /// losses are scaled up from the samples.
+    pub(crate) fn design(&self, knob: Knob, samples: Option<&Samples>) -> Result<Design> {
         let mut design = Design {
             codings: vec![None; self.tensors().len()],
             ..Design::default()
@@ -219,13 +253,13 @@ impl<'a> Designer<'a> {
             .iter()
             .partition(|&&index| self.options.scope == Scope::Global && self.rule(index) == Rule::default());
         let single = |&index: &usize| {
-            let found = self.single(index, knob, rough)?;
+            let found = self.single(index, knob, samples)?;
             self.progress.advance(found.1.n);
             Ok((index, found))
         };
         let mut codings = own.par_iter().map(single).collect::<Result<Vec<_>>>()?;
         if !shared.is_empty() {
-            codings.extend(shared.iter().copied().zip(self.global(&shared, knob)?));
+            codings.extend(shared.iter().copied().zip(self.global(&shared, knob, samples)?));
             self.progress
                 .advance(codings.iter().rev().take(shared.len()).map(|c| c.1.1.n).sum());
         }
@@ -268,95 +302,141 @@ impl<'a> Designer<'a> {
     }
 
     /// One tensor on its own.
-    fn single(&self, index: usize, knob: Knob, rough: bool) -> Result<(Assigner, Report)> {
-        let loaded = self.load(index)?;
-        if !rough || loaded.weights.len() < 2 * SAMPLE {
-            return self.coding(index, loaded.source(), knob);
-        }
-        let sample = tersor_quant::sample(&[loaded.source()], SAMPLE);
-        let (assigner, report) = self.coding(index, sample.source(), knob)?;
-        let factor = loaded.weights.len() as f64 / sample.source().len() as f64;
-        let counts = report.counts.iter().map(|&c| (c as f64 * factor).round() as u64);
-        let report = Report::new(
-            counts.collect(),
-            report.distortion * factor,
-            report.squared_error * factor,
-        );
-        Ok((assigner, report))
-    }
-
-    /// The codebook of one tensor, or of a sample of it.
-    fn coding(&self, index: usize, source: Source<'_>, knob: Knob) -> Result<(Assigner, Report)> {
+    fn single(&self, index: usize, knob: Knob, samples: Option<&Samples>) -> Result<(Assigner, Report)> {
+        let part = self.part(index, samples)?;
+        let source = part.source();
+        let span = self.span(index);
+        let mean_h = self.plan.tensors.get(index).map_or(1.0, TensorPlan::constant_h);
+        let step = |slope| {
+            let step = within(span, grid::step_for_slope(slope, mean_h.min(LARGEST_H)));
+            // Rounding a step changes a large tensor's size by more than two bytes, and makes sizes jump.
+            let n = self.tensors().get(index).and_then(TensorInfo::n_elements);
+            if n < Some(SMALL) { short(step) } else { step }
+        };
         let quantize = || Error::quantize(self.name(index));
-        match self.method_and_knob(index, knob)? {
+        let (assigner, report) = match self.method_and_knob(index, knob)? {
             (Method::Grid, Knob::Slope(slope)) => {
-                let step = grid_step(&source, slope, source.mean_h());
-                grid_coding(&[source], step, slope)
+                priced_grid(&source, span, step(slope), slope).map_err(quantize())?
             }
-            (Method::Uniform | Method::Grid, Knob::Step(step)) => {
-                self.cells(&[source], within(&[source], short(step)))
+            (method, knob) => {
+                let assigner = self
+                    .free(method, knob, &[source], span, &step)?
+                    .map_err(quantize())?;
+                let report = cost(&assigner, &source).map_err(quantize())?;
+                (assigner, report)
             }
-            (Method::Uniform, Knob::Slope(slope)) => {
-                self.cells(&[source], grid_step(&source, slope, source.mean_h()))
-            }
-            (Method::Ecsq, knob) => ecsq_coding(&[source], slope_or(knob, 0.0)),
-            (method @ (Method::KMeans | Method::HessianKMeans), knob) => clusters(&[source], method, knob),
-            (method, Knob::Levels(_)) => return Err(needs_slope(method)),
-        }
-        .map_err(quantize())
+        };
+        Ok((assigner, part.scaled(report)))
     }
 
     /// All tensors with one codebook.
-    fn global(&self, main: &[usize], knob: Knob) -> Result<Vec<(Assigner, Report)>> {
-        let loaded: Vec<Loaded<'_>> = main
-            .iter()
-            .map(|&index| self.load(index))
-            .collect::<Result<_>>()?;
-        let parts: Vec<Source<'_>> = loaded.iter().map(Loaded::source).collect();
+    ///
+    /// On grids the tensors come one by one: of those that have to be converted no more than there are threads are in
+    /// memory. Free levels and centres need them all at once.
+    fn global(
+        &self,
+        main: &[usize],
+        knob: Knob,
+        samples: Option<&Samples>,
+    ) -> Result<Vec<(Assigner, Report)>> {
         let quantize = || Error::quantize(self.name(main.first().copied().unwrap_or(0)));
-        let mean_h = self.mean_h();
-        let (assigner, report) = match (self.options.method, knob) {
-            (Method::Grid, Knob::Slope(slope)) => {
-                let step = short(within(&parts, grid::step_for_slope(slope, mean_h)));
-                grid_coding(&parts, step, slope)
-            }
-            (Method::Uniform | Method::Grid, Knob::Step(step)) => {
-                self.cells(&parts, within(&parts, short(step)))
-            }
-            (Method::Uniform, Knob::Slope(slope)) => {
-                self.cells(&parts, short(within(&parts, grid::step_for_slope(slope, mean_h))))
-            }
-            (Method::Ecsq, _) => ecsq_coding(&parts, slope_or(knob, 0.0)),
-            (method @ (Method::KMeans | Method::HessianKMeans), _) => clusters(&parts, method, knob),
-            (method, Knob::Levels(_)) => return Err(needs_slope(method)),
+        let span = main
+            .iter()
+            .fold(Span::EMPTY, |span, &index| span.join(self.span(index)));
+        let step = |slope| short(within(span, grid::step_for_slope(slope, self.mean_h())));
+        let method = self.options.method;
+        if let (Method::Grid, Knob::Slope(slope)) = (method, knob) {
+            let grid = grid::Grid::spanning(span, step(slope)).map_err(quantize())?;
+            return self.shared_grid(main, grid, slope, samples);
         }
-        .map_err(quantize())?;
-        if parts.len() == 1 {
-            return Ok(vec![(assigner, report)]);
-        }
-        // What each tensor contributes.
-        let each = parts.par_iter().map(|part| {
-            let mut symbols = vec![0; part.len()];
-            let report = assign(&assigner, part, &mut symbols).map_err(quantize())?;
-            Ok((assigner.clone(), report))
-        });
-        each.collect()
+        let on_grid =
+            matches!(method, Method::Uniform | Method::Grid) && self.options.centres == Centres::Grid;
+        let parts = main
+            .iter()
+            .filter(|_| !on_grid)
+            .map(|&index| self.part(index, samples));
+        let parts = parts.collect::<Result<Vec<_>>>()?;
+        let sources: Vec<Source<'_>> = parts.iter().map(Part::source).collect();
+        let assigner = self
+            .free(method, knob, &sources, span, &step)?
+            .map_err(quantize())?;
+        let reports = self.each_part(main, samples, |source| cost(&assigner, source))?;
+        Ok(reports
+            .into_iter()
+            .map(|report| (assigner.clone(), report))
+            .collect())
     }
 
-    fn cells(&self, parts: &[Source<'_>], step: f32) -> tersor_quant::Result<(Assigner, Report)> {
-        let config = uniform::UniformConfig {
-            step,
-            centres: self.options.centres,
+    /// One grid and one table of prices for all tensors. Prices settle on samples, unless levels are too many for them.
+    fn shared_grid(
+        &self,
+        main: &[usize],
+        grid: grid::Grid,
+        slope: f64,
+        samples: Option<&Samples>,
+    ) -> Result<Vec<(Assigner, Report)>> {
+        let drawn = match samples {
+            None if grid.n_levels <= grid::SETTLE_LEVELS => Some(Samples::new(self)?),
+            _ => None,
         };
-        let mut cells = uniform::design(parts, &config)?;
+        let settled_on = samples.or(drawn.as_ref());
+        let at = |prices: Option<&StaticPrices>, samples| {
+            self.each_part(main, samples, |source| grid::cost(source, &grid, prices, slope))
+        };
+        let mut prices = prices_of(&at(None, settled_on)?);
+        for _ in 1..GRID_ITERATIONS {
+            prices = prices_of(&at(Some(&prices), settled_on)?);
+        }
+        let reports = at(Some(&prices), samples)?;
+        let assigner = Assigner::Grid(grid, prices_of(&reports), slope);
+        Ok(reports
+            .into_iter()
+            .map(|report| (assigner.clone(), report))
+            .collect())
+    }
+
+    /// What `cost` says of every tensor, side by side.
+    fn each_part(
+        &self,
+        main: &[usize],
+        samples: Option<&Samples>,
+        cost: impl Fn(&Source<'_>) -> tersor_quant::Result<Report> + Sync,
+    ) -> Result<Vec<Report>> {
+        let report = |&index: &usize| {
+            let part = self.part(index, samples)?;
+            let report = cost(&part.source()).map_err(Error::quantize(self.name(index)))?;
+            Ok(part.scaled(report))
+        };
+        main.par_iter().map(report).collect()
+    }
+
+    /// The codebook of some tensors by any method but a priced grid. `step` is that of a slope.
+    fn free(
+        &self,
+        method: Method,
+        knob: Knob,
+        parts: &[Source<'_>],
+        span: Span,
+        step: &dyn Fn(f64) -> f32,
+    ) -> Result<tersor_quant::Result<Assigner>> {
+        Ok(match (method, knob) {
+            (Method::Uniform | Method::Grid, Knob::Slope(slope)) => self.cells(parts, span, step(slope)),
+            (Method::Uniform | Method::Grid, Knob::Step(step)) => {
+                self.cells(parts, span, within(span, short(step)))
+            }
+            (Method::Ecsq, knob) => ecsq_coding(parts, span, slope_or(knob, 0.0)),
+            (Method::KMeans | Method::HessianKMeans, knob) => clusters(parts, method, knob),
+            (method, Knob::Levels(_)) => return Err(needs_slope(method)),
+        })
+    }
+
+    fn cells(&self, parts: &[Source<'_>], span: Span, step: f32) -> tersor_quant::Result<Assigner> {
+        let grid = grid::Grid::spanning(span, step)?;
+        let mut cells = uniform::design_on(parts, grid, self.options.centres);
         if self.options.centres != Centres::Grid {
             round_levels(&mut cells.levels, 0.0, &[]);
         }
-        let report = merged(parts, |part| {
-            let mut symbols = vec![0; part.len()];
-            Ok(uniform::assign(part, &cells, &mut symbols))
-        })?;
-        Ok((Assigner::Cells(cells), report))
+        Ok(Assigner::Cells(cells))
     }
 }
 
@@ -366,7 +446,7 @@ fn needs_slope(method: Method) -> Error {
     ))
 }
 
-fn clusters(parts: &[Source<'_>], method: Method, knob: Knob) -> tersor_quant::Result<(Assigner, Report)> {
+fn clusters(parts: &[Source<'_>], method: Method, knob: Knob) -> tersor_quant::Result<Assigner> {
     let k = match knob {
         Knob::Levels(k) => k,
         Knob::Slope(_) | Knob::Step(_) => DEFAULT_LEVELS,
@@ -378,11 +458,7 @@ fn clusters(parts: &[Source<'_>], method: Method, knob: Knob) -> tersor_quant::R
     let zeros = parts.iter().any(|p| p.weights.contains(&0.0));
     let mut found = kmeans::lloyd(parts, k.max(1 + usize::from(zeros)), &options)?;
     round_levels(&mut found.levels, 0.0, &[]);
-    let report = merged(parts, |part| {
-        let mut symbols = vec![0; part.len()];
-        tersor_quant::assign_nearest(part, &found.levels, found.zero, &mut symbols)
-    })?;
-    Ok((Assigner::Nearest(found.levels, found.zero), report))
+    Ok(Assigner::Nearest(found.levels, found.zero))
 }
 
 fn slope_or(knob: Knob, default: f64) -> f64 {
@@ -393,16 +469,17 @@ fn slope_or(knob: Knob, default: f64) -> f64 {
     }
 }
 
-/// Sums the reports of parts that share a codebook.
-fn merged(
-    parts: &[Source<'_>],
-    each: impl Fn(&Source<'_>) -> tersor_quant::Result<Report>,
-) -> tersor_quant::Result<Report> {
-    let mut total = Report::default();
-    for part in parts {
-        total.merge(&each(part)?);
+/// Ideal prices of all symbols of tensors that share a table.
+fn prices_of(reports: &[Report]) -> StaticPrices {
+    let mut counts = Vec::new();
+    for report in reports {
+        counts.resize(counts.len().max(report.counts.len()), 0);
+        counts
+            .iter_mut()
+            .zip(&report.counts)
+            .for_each(|(sum, n)| *sum += n);
     }
-    Ok(total)
+    StaticPrices::from_counts(&counts)
 }
 
 /// An f32 with 8 significant bits, close to `step`: it costs two bytes less, and steps need no more.
@@ -412,60 +489,33 @@ fn short(step: f32) -> f32 {
 }
 
 /// A step within what the weights allow. It is infinite where they have no sensitivity.
-fn within(parts: &[Source<'_>], step: f32) -> f32 {
-    let least = parts.iter().map(grid::min_step).fold(0.0, f32::max) * 1.01;
-    let weights = parts.iter().flat_map(|p| p.weights);
-    let largest = weights.fold(0.0f32, |m, w| m.max(w.abs()));
+fn within(span: Span, step: f32) -> f32 {
+    let least = span.min_step() * 1.01;
     // Beyond four times the largest weight all become zero anyway.
-    step.clamp(least, (4.0 * largest).max(least * 2.0))
+    step.clamp(least, (4.0 * span.magnitude()).max(least * 2.0))
 }
 
-/// The step for a slope, within what the weights allow.
-fn grid_step(source: &Source<'_>, slope: f64, mean_h: f64) -> f32 {
-    let step = within(std::slice::from_ref(source), grid::step_for_slope(slope, mean_h));
-    // Rounding a step changes a large tensor's size by more than two bytes, and makes sizes jump.
-    if source.len() < SMALL { short(step) } else { step }
+/// A grid of one tensor with its own prices.
+fn priced_grid(
+    source: &Source<'_>,
+    span: Span,
+    step: f32,
+    slope: f64,
+) -> tersor_quant::Result<(Assigner, Report)> {
+    let probe = grid::probe_on(source, grid::Grid::spanning(span, step)?, slope, GRID_ITERATIONS)?;
+    let prices = StaticPrices::from_counts(&probe.report.counts);
+    Ok((Assigner::Grid(probe.grid, prices, slope), probe.report))
 }
 
-fn grid_coding(parts: &[Source<'_>], step: f32, slope: f64) -> tersor_quant::Result<(Assigner, Report)> {
-    if let [part] = parts {
-        let probe = grid::probe(part, step, slope, GRID_ITERATIONS)?;
-        let prices = StaticPrices::from_counts(&probe.report.counts);
-        return Ok((Assigner::Grid(probe.grid, prices, slope), probe.report));
-    }
-    // Several tensors share prices: iterate here, from the nearest levels.
-    let cells = uniform::design(
-        parts,
-        &uniform::UniformConfig {
-            step,
-            centres: Centres::Grid,
-        },
-    )?;
-    let mut report = merged(parts, |part| {
-        let mut symbols = vec![0; part.len()];
-        Ok(uniform::assign(part, &cells, &mut symbols))
-    })?;
-    let grid = cells.grid();
-    for _ in 0..GRID_ITERATIONS {
-        let prices = StaticPrices::from_counts(&report.counts);
-        report = merged(parts, |part| {
-            let mut symbols = vec![0; part.len()];
-            grid::assign(part, &grid, &prices, slope, &mut symbols)
-        })?;
-    }
-    let prices = StaticPrices::from_counts(&report.counts);
-    Ok((Assigner::Grid(grid, prices, slope), report))
-}
-
-fn ecsq_coding(parts: &[Source<'_>], slope: f64) -> tersor_quant::Result<(Assigner, Report)> {
+fn ecsq_coding(parts: &[Source<'_>], span: Span, slope: f64) -> tersor_quant::Result<Assigner> {
     let (mut n, mut h) = (0.0, 0.0);
     for part in parts {
         n += part.len() as f64;
         h += part.len() as f64 * part.mean_h();
     }
     // Uniform levels are nearly optimal: the start of the iteration.
-    let least = parts.iter().map(grid::min_step).fold(0.0, f32::max) * 64.0;
-    let step = within(parts, grid::step_for_slope(slope, h / f64::max(n, 1.0))).max(least);
+    let step = within(span, grid::step_for_slope(slope, h / f64::max(n, 1.0)));
+    let step = step.max(span.min_step() * 64.0);
     let config = ecsq::EcsqConfig {
         slope,
         init: ecsq::Init::Uniform { step },
@@ -479,11 +529,7 @@ fn ecsq_coding(parts: &[Source<'_>], slope: f64) -> tersor_quant::Result<(Assign
         .map(|&b| h * (-f64::from(b) / 65536.0).exp2())
         .collect();
     round_levels(&mut found.levels, slope, &weights);
-    let report = merged(parts, |part| {
-        let mut symbols = vec![0; part.len()];
-        ecsq::assign(part, &found, slope, &mut symbols)
-    })?;
-    Ok((Assigner::Ecsq(found, slope), report))
+    Ok(Assigner::Ecsq(found, slope))
 }
 
 /// Rounds levels to f16 where that is worth it: half precision saves 16 bits per level.
@@ -511,6 +557,11 @@ fn round_levels(levels: &mut [f32], slope: f64, weights: &[f64]) {
     if distinct && worth && zeros(&rounded) == zeros(levels) {
         levels.copy_from_slice(&rounded);
     }
+}
+
+/// Counts and loss of a source.
+fn cost(assigner: &Assigner, source: &Source<'_>) -> tersor_quant::Result<Report> {
+    assign(assigner, source, &mut vec![0; source.len()])
 }
 
 /// Turns a source, or a chunk of one, into symbols.

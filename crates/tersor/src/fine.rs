@@ -8,7 +8,7 @@ use crate::Result;
 use crate::design::{Assigner, Designer, Loaded, grid_codebook};
 use crate::plan::{SensitivitySource, Treatment};
 use tersor_codec::{Codebook, MAX_LEVELS};
-use tersor_quant::{Report, Source, grid, uniform};
+use tersor_quant::{Report, Source, Span, grid, uniform};
 
 /// Codings of all one-dimensional tensors: index, codebook, assigner, cost.
 pub(crate) struct FineCodebooks {
@@ -44,12 +44,8 @@ pub(crate) fn assign_mantissa(
         let number = key(w, mantissa_bits);
         let symbol = (number - first.min(number)).min(u32::from(u16::MAX));
         let error = f64::from(w) - f64::from(f32::from_bits((first + symbol) << (23 - mantissa_bits)));
-        let h = match source.h {
-            // Relative precision: the constant is mean h, and h of an element is in inverse proportion to w^2.
-            tersor_quant::Sensitivity::Constant(h) => h,
-            tersor_quant::Sensitivity::PerWeight(h) => h.get(i).copied().unwrap_or(0.0),
-        };
-        distortion += 0.5 * f64::from(h) * error * error;
+        // Under relative precision the mean of h: that of an element is in inverse proportion to w^2.
+        distortion += 0.5 * f64::from(source.h.at(i)) * error * error;
         squared_error += error * error;
         *out = symbol as u16;
         if counts.len() <= symbol as usize {
@@ -70,8 +66,8 @@ fn mantissa_bits(stake: f64, slope: f64) -> u32 {
     bits.round().clamp(0.0, 23.0) as u32
 }
 
-/// A tensor's index, how it is rounded, and its elements.
-type Member<'a> = (usize, Rounding, Loaded<'a>);
+/// A tensor's index, how it is rounded, its elements and their range.
+type Member<'a> = (usize, Rounding, Loaded<'a>, Span);
 
 /// Tensors that share a codebook: rounded alike, and with no more than [`MAX_LEVELS`] together.
 fn share<'t, 'a>(tensors: &'t [Member<'a>]) -> Vec<(Rounding, Vec<&'t Member<'a>>)> {
@@ -82,8 +78,8 @@ fn share<'t, 'a>(tensors: &'t [Member<'a>]) -> Vec<(Rounding, Vec<&'t Member<'a>
             Rounding::Mantissa(bits) => i64::from(key(w, bits)),
             Rounding::Step(exponent) => (f64::from(w) / f64::from(exponent).exp2()).round() as i64,
         };
-        let numbers = || tensor.2.weights.iter().map(|&w| number(w));
-        let (first, last) = (numbers().min().unwrap_or(0), numbers().max().unwrap_or(0));
+        // Rounding is monotone: the ends bound all numbers.
+        let (first, last) = (number(tensor.3.min), number(tensor.3.max));
         // One level to spare at either end: ties may round the other way.
         let fits = |group: &&mut (Rounding, Vec<&Member<'a>>, i64, i64)| {
             group.0 == tensor.1 && last.max(group.3) - first.min(group.2) < MAX_LEVELS as i64 - 2
@@ -108,7 +104,8 @@ impl FineCodebooks {
         let mut tensors = Vec::new();
         for index in designer.treated(&Treatment::Fine) {
             let loaded = designer.load(index)?;
-            tensors.push((index, rounding(designer, index, &loaded, slope), loaded));
+            let rounding = rounding(designer, index, &loaded, slope);
+            tensors.push((index, rounding, loaded, designer.span(index)));
         }
         let mut codings = Vec::with_capacity(tensors.len());
         for (kind, members) in share(&tensors) {
@@ -121,19 +118,19 @@ impl FineCodebooks {
                         .map_or("", |t| &t.name),
                 )
             };
+            let span = members
+                .iter()
+                .fold(Span::EMPTY, |span, member| span.join(member.3));
             let (codebook, assigner) = match kind {
                 Rounding::Step(exponent) => {
-                    let step = (exponent as f32).exp2();
-                    let config = uniform::UniformConfig {
-                        step,
-                        centres: uniform::Centres::Grid,
-                    };
-                    let cells = uniform::design(&parts, &config).map_err(quantize())?;
-                    (grid_codebook(&cells.grid()), Assigner::Cells(cells))
+                    let grid = grid::Grid::spanning(span, (exponent as f32).exp2()).map_err(quantize())?;
+                    (
+                        grid_codebook(&grid),
+                        Assigner::Cells(uniform::Uniform::from(grid)),
+                    )
                 }
                 Rounding::Mantissa(bits) => {
-                    let keys = || parts.iter().flat_map(|p| p.weights).map(|&w| key(w, bits));
-                    let (first, last) = (keys().min().unwrap_or(0), keys().max().unwrap_or(0));
+                    let (first, last) = (key(span.min, bits), key(span.max, bits));
                     let codebook = Codebook::Mantissa {
                         mantissa_bits: bits,
                         first,
@@ -164,13 +161,9 @@ fn rounding(designer: &Designer<'_>, index: usize, loaded: &Loaded<'_>, slope: f
         return Rounding::Mantissa(23);
     };
     let slope = plan.rule.slope(slope);
-    if plan.sensitivity == SensitivitySource::Relative && plan.positive {
+    if plan.sensitivity == SensitivitySource::Relative && plan.positive() {
         // Mantissa numbers span at most 65,536 levels: six decades leave 11 bits.
-        let keys = |bits: u32| {
-            let largest = source.weights.iter().fold(0.0f32, |m, &w| m.max(w));
-            let smallest = source.weights.iter().fold(f32::MAX, |m, &w| m.min(w));
-            key(largest, bits) - key(smallest, bits)
-        };
+        let keys = |bits: u32| key(plan.span.max, bits) - key(plan.span.min, bits);
         let wanted = mantissa_bits(plan.mean_h, slope);
         let bits = (0..=wanted).rev().find(|&b| keys(b) < 1 << 15).unwrap_or(0);
         return Rounding::Mantissa(bits);
@@ -180,9 +173,9 @@ fn rounding(designer: &Designer<'_>, index: usize, loaded: &Loaded<'_>, slope: f
         _ => source.mean_h(),
     };
     let step = grid::step_for_slope(slope, mean_h);
-    let least = grid::min_step(&source) * 2.0;
-    let largest = source.weights.iter().fold(0.0f32, |m, w| m.max(w.abs()));
-    Rounding::Step(step.clamp(least, (2.0 * largest).max(least)).log2().round() as i32)
+    let least = plan.span.min_step() * 2.0;
+    let most = (2.0 * plan.span.magnitude()).max(least);
+    Rounding::Step(step.clamp(least, most).log2().round() as i32)
 }
 
 #[cfg(test)]

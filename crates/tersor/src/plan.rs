@@ -3,12 +3,13 @@
 use crate::checkpoint::Checkpoint;
 use crate::options::{CompressOptions, Rule};
 use crate::progress::Progress;
-use crate::sensitivity::Sensitivities;
+use crate::sensitivity::{Sensitivities, TensorSensitivity};
 use crate::{Error, Result, weights};
 use rayon::prelude::*;
 use std::borrow::Cow;
 use std::collections::HashMap;
 use tersor_codec::{Dtype, MAX_AXES, TensorInfo, decode_to_f32, encode_f32};
+use tersor_quant::Span;
 use xxhash_rust::xxh64::xxh64;
 
 /// Magnitudes beyond which a tensor is stored losslessly: its steps would leave the range of f32.
@@ -103,8 +104,8 @@ pub struct TensorPlan {
     pub mean_h: f64,
     /// Mean of w^2.
     pub mean_square: f64,
-    /// Whether all elements are greater than 0.
-    pub positive: bool,
+    /// Range of the elements: what a grid needs to know of them.
+    pub(crate) span: Span,
     /// What was asked for this tensor alone.
     pub rule: Rule,
     /// Later tensors that equal this one.
@@ -118,6 +119,11 @@ impl TensorPlan {
             SensitivitySource::Relative => self.mean_h,
             SensitivitySource::File | SensitivitySource::Default => self.mean_h * self.mean_square,
         }
+    }
+
+    /// Whether all elements are greater than 0.
+    pub fn positive(&self) -> bool {
+        self.span.min > 0.0
     }
 
     /// The one sensitivity of all elements where each has not its own.
@@ -141,12 +147,14 @@ pub struct Plan {
 /// Elements from which a tensor of two values is taken for a mask.
 const TWO_VALUES_FROM: usize = 64;
 
+/// Elements of a tensor that are looked at together, on one thread.
+const SURVEY_CHUNK: usize = 1 << 16;
+
 /// What one pass over a tensor tells.
 struct Survey {
     n_not_finite: u64,
     mean_square: f64,
-    largest: f32,
-    positive: bool,
+    span: Span,
     /// Whether there are two different elements, over and over, as in a mask.
     two_values: bool,
     /// The bytes of the first element, if all are the same.
@@ -162,32 +170,52 @@ fn survey(checkpoint: &Checkpoint, index: usize, info: &TensorInfo) -> Result<Su
     let other = bytes.chunks_exact(size).find(|b| *b != first);
     let is_known = |b: &[u8]| b == first || Some(b) == other;
     let two_values = !same && bytes.len() >= TWO_VALUES_FROM * size && bytes.chunks_exact(size).all(is_known);
-    let hash = xxh64(&bytes, 0);
-    let values = weights::to_f32(&Cow::Borrowed(&*bytes), info.dtype);
-    let n_not_finite = values.iter().filter(|w| !w.is_finite()).count() as u64;
-    let square: f64 = values
-        .par_chunks(1 << 16)
-        .map(|c| c.iter().map(|&w| f64::from(w).powi(2)).sum::<f64>())
-        .collect::<Vec<_>>()
-        .iter()
-        .sum();
+    let chunks = || {
+        bytes
+            .par_chunks(SURVEY_CHUNK * size)
+            .map(|chunk| Part::of(chunk, info.dtype))
+    };
+    let (hash, parts) = rayon::join(|| xxh64(&bytes, 0), || chunks().collect::<Vec<_>>());
+    let value = weights::to_f32(&Cow::Borrowed(first), info.dtype)
+        .first()
+        .copied();
     // The level must give the very bytes back: true for every float type but f64.
     let exact = |&value: &f32| {
         encode_f32(value, info.dtype).is_some_and(|bits| bits.to_le_bytes().get(..size) == Some(first))
     };
     Ok(Survey {
-        n_not_finite,
-        mean_square: square / values.len().max(1) as f64,
-        largest: values.iter().fold(0.0, |m, w| m.max(w.abs())),
-        positive: values.iter().all(|&w| w > 0.0),
-        constant: values
-            .first()
-            .copied()
-            .filter(|v| same && v.is_finite())
-            .filter(exact),
+        n_not_finite: parts.iter().map(|p| p.n_not_finite).sum(),
+        mean_square: parts.iter().map(|p| p.square).sum::<f64>() / (bytes.len() / size).max(1) as f64,
+        span: parts.iter().fold(Span::EMPTY, |span, p| span.join(p.span)),
+        constant: value.filter(|v| same && v.is_finite()).filter(exact),
         two_values,
         hash,
     })
+}
+
+/// What a survey finds in a part of a tensor, while it is in the fastest cache.
+struct Part {
+    n_not_finite: u64,
+    square: f64,
+    span: Span,
+}
+
+impl Part {
+    fn of(bytes: &[u8], dtype: Dtype) -> Self {
+        const LANES: usize = 8;
+        let values = weights::to_f32(&Cow::Borrowed(bytes), dtype);
+        let mut squares = [0.0; LANES];
+        for row in values.chunks(LANES) {
+            for (sum, &w) in squares.iter_mut().zip(row) {
+                *sum += f64::from(w) * f64::from(w);
+            }
+        }
+        Self {
+            n_not_finite: values.iter().map(|w| u64::from(!w.is_finite())).sum(),
+            square: squares.iter().sum(),
+            span: Span::of_slice(&values),
+        }
+    }
 }
 
 impl Plan {
@@ -244,7 +272,7 @@ impl Plan {
                 sensitivity: SensitivitySource::Default,
                 mean_h: 1.0,
                 mean_square: survey.mean_square,
-                positive: survey.positive,
+                span: survey.span,
                 rule: rule.map_or_else(Rule::default, |o| o.rule),
                 aliases: Vec::new(),
             });
@@ -296,9 +324,8 @@ impl Plan {
         let means: Result<Vec<Option<f64>>> = (0..tensors.len())
             .into_par_iter()
             .map(|index| {
-                Ok(self
-                    .load_h(tensors, sensitivities, index)?
-                    .map(|h| tersor_quant::Source::per_weight(&h, &h).mean_h()))
+                let h = self.load_h(tensors, sensitivities, index)?;
+                Ok(h.map(|h| h.mean()))
             })
             .collect();
         for (plan, mean) in self.tensors.iter_mut().zip(means?) {
@@ -384,21 +411,21 @@ impl Plan {
         tensors: &[TensorInfo],
         sensitivities: Option<&'s Sensitivities>,
         index: usize,
-    ) -> Result<Option<Cow<'s, [f32]>>> {
+    ) -> Result<Option<TensorSensitivity<'s>>> {
         let (Some(file), Some(plan)) = (sensitivities, self.tensors.get(index)) else {
             return Ok(None);
         };
         if !matches!(plan.treatment, Treatment::Fine | Treatment::Main) {
             return Ok(None);
         }
-        let mut sum: Option<Cow<'s, [f32]>> = None;
+        let mut sum: Option<TensorSensitivity<'s>> = None;
         for &index in std::iter::once(&index).chain(&plan.aliases) {
             let Some(info) = tensors.get(index) else { continue };
             sum = match (sum, file.load(index, info)?) {
                 (None, h) => h,
                 (sum, None) => sum,
                 (Some(mut sum), Some(h)) => {
-                    sum.to_mut().iter_mut().zip(h.iter()).for_each(|(a, b)| *a += b);
+                    sum.add(&h);
                     Some(sum)
                 }
             };
@@ -429,11 +456,12 @@ fn treatment(info: &TensorInfo, survey: &Survey, options: &CompressOptions) -> T
     if survey.two_values {
         return Treatment::Raw(Reason::TwoValues);
     }
-    if survey.largest > LARGEST || (survey.largest < SMALLEST && survey.largest > 0.0) {
+    let largest = survey.span.magnitude();
+    if largest > LARGEST || (largest < SMALLEST && largest > 0.0) {
         return Treatment::Raw(Reason::Range);
     }
     // Nearest levels other than zero are below twice the largest magnitude.
-    let doubled = encode_f32(2.0 * survey.largest, info.dtype).map(u64::to_le_bytes);
+    let doubled = encode_f32(2.0 * largest, info.dtype).map(u64::to_le_bytes);
     let bytes = doubled.as_ref().and_then(|b| b.get(..info.dtype.size_bytes()));
     let fits = bytes
         .and_then(|b| decode_to_f32(b, info.dtype))

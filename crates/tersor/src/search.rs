@@ -1,20 +1,28 @@
 //! Finding the operating point that meets a target, by the bytes of the real file.
 //!
-//! Sizes are not monotone in the slope, and less so in the number of levels: a secant search homes in, every real file
-//! within the target is remembered, and the one of least loss is kept.
+//! Samples of the tensors say where to look: a point on the curve takes a few milliseconds there, and the last real file
+//! says by how much they err. So a search makes one or two real files. Sizes are not monotone in the slope, and less so
+//! in the number of levels: every real file within the target is remembered, and the one of least loss is kept.
 
 use crate::design::{Design, Designer, Knob};
 use crate::encode::{EncodedFile, encode, estimate_bytes};
 use crate::options::Method;
 use crate::progress::{self, SearchProgress};
+use crate::samples::Samples;
+use crate::secant::Secant;
 use crate::{Error, Result};
+use tersor_codec::Coder;
 
-/// A file of more elements is sized by estimates until the search has come close.
-const REAL_SIZES_BELOW: u64 = 1 << 22;
 /// Share of the target that is good enough.
 const CLOSE: f64 = 0.99;
-/// Slopes that differ by less than this share are not told apart.
-const NARROW: f64 = 1e-3;
+/// Share of the target that is aimed at.
+const AIM: f64 = 0.996;
+/// An estimate this close to the aim is worth a real file.
+const NEAR: f64 = 1e-3;
+/// Most estimates between two real files.
+const MAX_ESTIMATES: usize = 12;
+/// Real files after which estimates are given up.
+const MAX_GUIDED: usize = 4;
 /// Most files that a search makes.
 const MAX_TRIALS: usize = 24;
 /// Most levels of a clustering.
@@ -43,8 +51,8 @@ pub(crate) struct Found {
 /// Makes the file at one operating point.
 pub(crate) fn at(designer: &Designer<'_>, knob: Knob) -> Result<Found> {
     progress::start_trial(designer, "compress");
-    let design = designer.design(knob, false)?;
-    let file = encode(designer, &design)?;
+    let design = designer.design(knob, None)?;
+    let file = encode(designer, &design, designer.options.coder)?;
     designer.progress.finish();
     Ok(Found {
         file,
@@ -68,57 +76,54 @@ pub(crate) fn near_lossless_slope(designer: &Designer<'_>) -> f64 {
 struct Search<'a, 'd> {
     designer: &'a Designer<'d>,
     goal: Goal,
+    /// The coder asked for, or the one that made the first file smallest.
+    coder: Option<Coder>,
     best: Option<Found>,
     /// Bytes of the smallest file, loss of the most precise one, within the goal or not.
     extremes: (f64, f64),
     n_trials: usize,
-    /// Real bytes less estimated bytes, once known.
-    overhead: Option<f64>,
     told: SearchProgress,
 }
 
 impl Search<'_, '_> {
-    /// Size or loss in units of the goal: at most 1 is within it. `exact`: by the real file.
-    fn trial(&mut self, knob: Knob, exact: bool) -> Result<f64> {
-        let rough = !exact && self.overhead.is_some();
+    /// Size or loss in units of the goal, by the real file: at most 1 is within it.
+    fn real(&mut self, knob: Knob) -> Result<f64> {
         self.told.start(self.designer, self.goal);
-        let design = self.designer.design(knob, rough)?;
-        let estimate = estimate_bytes(&design, self.designer.options.coder);
-        if let (true, Some(overhead)) = (rough, self.overhead) {
-            let losses = design.codings.iter().flatten().map(|c| c.report.distortion);
-            return Ok(match self.goal {
-                Goal::Bytes(bytes) => (estimate + overhead) / bytes,
-                Goal::Loss(limit) => losses.sum::<f64>() / limit,
+        self.n_trials += 1;
+        let design = self.designer.design(knob, None)?;
+        let file = encode(self.designer, &design, self.coder)?;
+        self.coder = Some(file.coder);
+        let (size, loss) = (file.bytes.len() as f64, file.loss());
+        self.extremes = (self.extremes.0.min(size), self.extremes.1.min(loss));
+        self.told.found(self.goal, size, loss);
+        let value = self.in_units(size, loss);
+        let better = self.best.as_ref().is_none_or(|best| match self.goal {
+            Goal::Bytes(_) => loss < best.file.loss(),
+            Goal::Loss(_) => size < best.file.bytes.len() as f64,
+        });
+        if value <= 1.0 && better {
+            self.best = Some(Found {
+                file,
+                design,
+                knob,
+                n_trials: self.n_trials,
             });
         }
-        self.n_trials += 1;
-        let file = encode(self.designer, &design)?;
-        let (size, loss) = (file.bytes.len() as f64, file.loss());
-        self.overhead = Some(size - estimate);
-        self.extremes = (self.extremes.0.min(size), self.extremes.1.min(loss));
-        let found = Found {
-            file,
-            design,
-            knob,
-            n_trials: self.n_trials,
-        };
-        self.told.found(self.goal, size, loss);
-        let (value, better) = match self.goal {
-            Goal::Bytes(bytes) => (
-                size / bytes,
-                self.best.as_ref().is_none_or(|b| loss < b.file.loss()),
-            ),
-            Goal::Loss(limit) => (
-                loss / limit,
-                self.best
-                    .as_ref()
-                    .is_none_or(|b| size < b.file.bytes.len() as f64),
-            ),
-        };
-        if value <= 1.0 && better {
-            self.best = Some(found);
-        }
         Ok(value)
+    }
+
+    /// What [`real`](Self::real) would say, from samples.
+    fn estimate(&self, knob: Knob, samples: &Samples) -> Result<f64> {
+        let design = self.designer.design(knob, Some(samples))?;
+        let losses = design.codings.iter().flatten().map(|c| c.report.distortion);
+        Ok(self.in_units(estimate_bytes(self.designer, &design, self.coder), losses.sum()))
+    }
+
+    fn in_units(&self, size: f64, loss: f64) -> f64 {
+        match self.goal {
+            Goal::Bytes(bytes) => size / bytes,
+            Goal::Loss(limit) => loss / limit,
+        }
     }
 
     fn finish(self) -> Result<Found> {
@@ -150,14 +155,13 @@ impl Search<'_, '_> {
 /// # Errors
 /// [`Error::Target`] if nothing meets it, with the closest found.
 pub(crate) fn search(designer: &Designer<'_>, goal: Goal) -> Result<Found> {
-    let extremes = (f64::INFINITY, f64::INFINITY);
     let mut search = Search {
         designer,
         goal,
+        coder: designer.options.coder,
         best: None,
-        extremes,
+        extremes: (f64::INFINITY, f64::INFINITY),
         n_trials: 0,
-        overhead: None,
         told: SearchProgress::default(),
     };
     if designer.options.method.is_clustering() {
@@ -169,115 +173,78 @@ pub(crate) fn search(designer: &Designer<'_>, goal: Goal) -> Result<Found> {
     search.finish()
 }
 
-/// Secant search over the logarithm of the slope, within a bracket once there is one.
+/// Searches over the logarithm of the slope.
 fn slopes(search: &mut Search<'_, '_>) -> Result<()> {
     let designer = search.designer;
-    let elements: u64 = designer
+    let elements = designer
         .tensors()
         .iter()
-        .filter_map(tersor_codec::TensorInfo::n_elements)
-        .sum();
-    let n = elements.max(1) as f64;
-    let always_exact = elements < REAL_SIZES_BELOW;
+        .filter_map(tersor_codec::TensorInfo::n_elements);
+    let n = elements.sum::<u64>().max(1) as f64;
     // Between noise 90 dB below the weights of every tensor and losing all of them.
     let (lowest, _, highest) = designer.stakes();
-    let (least, most) = ((lowest * 1e-9).ln(), (highest * 1e4).ln());
-    let start = match search.goal {
-        Goal::Bytes(bytes) => slope_for_noise(designer, (-2.0 * (8.0 * bytes / n).min(24.0)).exp2()),
-        Goal::Loss(limit) => SLOPE_PER_LOSS * limit / n,
+    let ends = ((lowest * 1e-9).ln(), (highest * 1e4).ln());
+    let (start, secant) = match search.goal {
+        Goal::Bytes(bytes) => {
+            let start = slope_for_noise(designer, (-2.0 * (8.0 * bytes / n).min(24.0)).exp2());
+            // At rate R, size falls with the slope as 1 - ln(slope) / (2 ln 2 R): how far to go for a given excess.
+            let gain = (SLOPE_PER_LOSS * 8.0 * bytes / n).clamp(0.3, 12.0);
+            (start, Secant::falling(ends, gain))
+        }
+        Goal::Loss(limit) => (SLOPE_PER_LOSS * limit / n, Secant::rising(ends, 1.0)),
     };
-    // The response: logarithm of size or loss over the goal; size falls and loss rises with the slope.
-    let falling = matches!(search.goal, Goal::Bytes(_));
-    let mut x = start.ln().clamp(least, most);
-    // At rate R, size falls with the slope as 1 - ln(slope) / (2 ln 2 R): how far to go for a given excess.
-    let gain = match search.goal {
-        Goal::Bytes(bytes) => (SLOPE_PER_LOSS * 8.0 * bytes / n).clamp(0.3, 12.0),
-        Goal::Loss(_) => 1.0,
-    };
-    let mut low: Option<(f64, f64)> = None;
-    let mut high: Option<(f64, f64)> = None;
-    let mut exact = true;
-    for _ in 0..MAX_TRIALS {
-        let value = search.trial(Knob::Slope(x.exp()), exact || always_exact)?;
-        let was_exact = exact || always_exact;
-        if was_exact && (CLOSE..=1.0).contains(&value) {
+    let response = |value: f64| value.max(1e-12).ln() - AIM.ln();
+    let is_close = |value: f64| (CLOSE..=1.0).contains(&value);
+    let samples = Samples::new(designer)?;
+    let (mut real, mut error) = (secant.clone(), 0.0);
+    let mut x = start.ln().clamp(ends.0, ends.1);
+    for _ in 0..MAX_GUIDED {
+        let mut guide = secant.clone();
+        let mut estimated = 0.0;
+        for _ in 0..MAX_ESTIMATES {
+            estimated = response(search.estimate(Knob::Slope(x.exp()), &samples)?);
+            let y = estimated + error;
+            guide.add(x, y);
+            match guide.next(x).filter(|_| y.abs() > NEAR) {
+                Some(next) => x = next,
+                None => break,
+            }
+        }
+        let value = search.real(Knob::Slope(x.exp()))?;
+        if is_close(value) {
             return Ok(());
         }
-        if !was_exact && (CLOSE..=1.0).contains(&(value * 1.003)) {
-            // Close by estimate: look at the real file there.
-            exact = true;
-            continue;
-        }
-        let y = value.max(1e-12).ln();
-        // `low`: slopes that give too large a size or too small a loss.
-        if (y > 0.0) == falling {
-            low = Some((x, y));
-        } else {
-            high = Some((x, y));
-        }
-        let aim = if was_exact { -0.004 } else { -0.006 };
-        let next = match (low, high) {
-            (Some((a, ya)), Some((b, yb))) if b - a > NARROW => {
-                let line = a + (aim - ya) * (b - a) / (yb - ya);
-                // Stay off the ends, so that the bracket shrinks.
-                line.clamp(a + 0.05 * (b - a), b - 0.05 * (b - a))
-            }
-            // The bracket has closed on a jump, or turned over, since sizes are not monotone: step to the safe side, and
-            // look at a real file there.
-            (Some((a, _)), Some((b, _))) => {
-                exact = true;
-                x = if falling {
-                    a.max(b) + NARROW
-                } else {
-                    a.min(b) - NARROW
-                };
-                if was_exact && search.best.is_some() {
-                    return Ok(());
-                }
-                continue;
-            }
-            (Some((a, ya)), None) => {
-                a + (if falling {
-                    (gain * ya).min(4.0)
-                } else {
-                    (aim - ya).min(4.0)
-                })
-                .max(0.02)
-            }
-            (None, Some((b, yb))) => {
-                b - (if falling {
-                    (-gain * yb).min(4.0)
-                } else {
-                    (yb - aim).min(4.0)
-                })
-                .max(0.02)
-            }
-            (None, None) => return Ok(()),
-        };
-        let next = next.clamp(least, most);
-        if (next - x).abs() < 1e-9 {
+        let y = response(value);
+        real.add(x, y);
+        error = y - estimated;
+        if real.is_at_end(x, y) {
             return Ok(());
         }
-        x = next;
-        exact = always_exact;
     }
-    if search.best.is_none() {
-        // Nothing real was within the goal yet: go to the safe side in growing steps.
-        let mut step = 0.01;
-        while search.best.is_none() && step < 20.0 {
-            let to = if falling { x + step } else { x - step };
-            search.trial(Knob::Slope(to.clamp(least, most).exp()), true)?;
-            step *= 2.0;
+    // Sizes jump here, or samples mislead: real files decide.
+    while search.n_trials < MAX_TRIALS {
+        let Some(next) = real.next(x) else { break };
+        x = next;
+        let value = search.real(Knob::Slope(x.exp()))?;
+        if is_close(value) {
+            return Ok(());
         }
+        real.add(x, response(value));
+    }
+    // Nothing real was within the goal yet: to the safe side in growing steps.
+    let mut step = 1e-3;
+    while search.best.is_none() && step < 20.0 {
+        x = real.safer(x, step);
+        search.real(Knob::Slope(x.exp()))?;
+        step *= 2.0;
     }
     Ok(())
 }
 
 /// Doubling and then halving over the number of levels.
 fn levels(search: &mut Search<'_, '_>) -> Result<()> {
-    let within = |search: &mut Search<'_, '_>, k: usize| -> Result<bool> {
-        Ok(search.trial(Knob::Levels(k), true)? <= 1.0)
-    };
+    let within =
+        |search: &mut Search<'_, '_>, k: usize| -> Result<bool> { Ok(search.real(Knob::Levels(k))? <= 1.0) };
     let by_loss = matches!(search.goal, Goal::Loss(_));
     let (mut low, mut high) = (1usize, 1usize);
     // Bytes: the largest k within; loss: the smallest k within.

@@ -11,7 +11,7 @@ use std::borrow::Cow;
 use std::collections::HashMap;
 use std::path::Path;
 use tersor_codec::TensorInfo;
-use tersor_quant::sensitivity;
+use tersor_quant::Source;
 
 /// An opened sensitivity file with the settings under which it is used.
 pub(crate) struct Sensitivities {
@@ -21,9 +21,36 @@ pub(crate) struct Sensitivities {
     power: f64,
     /// What h^power is multiplied with, so that the mean of h over all tensors is kept.
     scale: f64,
-    floor: f64,
+    /// For each tensor, what is added to its sensitivities: a share of their mean.
+    floors: Vec<f32>,
     /// Entries that belong to no tensor.
     pub(crate) unused: Vec<String>,
+}
+
+/// Sensitivities of a tensor: borrowed from the mapped file if they are used as they stand there.
+pub(crate) struct TensorSensitivity<'s> {
+    values: Cow<'s, [f32]>,
+    /// Added to every value by whoever uses them, which saves a copy.
+    floor: f32,
+}
+
+impl TensorSensitivity<'_> {
+    /// Weights with these sensitivities.
+    pub(crate) fn source<'a>(&'a self, weights: &'a [f32]) -> Source<'a> {
+        Source::floored(weights, &self.values, self.floor)
+    }
+
+    /// Their mean.
+    pub(crate) fn mean(&self) -> f64 {
+        self.source(&self.values).mean_h()
+    }
+
+    /// Adds those of a tensor of the same shape.
+    pub(crate) fn add(&mut self, other: &TensorSensitivity<'_>) {
+        let sums = self.values.to_mut().iter_mut().zip(&*other.values);
+        sums.for_each(|(a, b)| *a += b);
+        self.floor += other.floor;
+    }
 }
 
 /// Whether `shape` broadcasts to `full`: aligned at the last axis, each extent equal or 1.
@@ -126,18 +153,19 @@ impl Sensitivities {
             entries,
             power,
             scale: 1.0,
-            floor,
+            floors: vec![0.0; tensors.len()],
             unused,
         };
-        result.check(tensors)?;
+        result.check(tensors, floor)?;
         Ok(result)
     }
 
-    /// Checks every value and finds the scale of tempered sensitivities.
-    fn check(&mut self, tensors: &[TensorInfo]) -> Result<()> {
+    /// Checks every value, and finds the scale of tempered sensitivities and the floor of every tensor.
+    fn check(&mut self, tensors: &[TensorInfo], floor: f64) -> Result<()> {
         // Means over elements of the tensors, so repeated values count as often as they are used.
         let (mut sum, mut powered) = (0.0, 0.0);
-        for (info, entry) in tensors.iter().zip(&self.entries) {
+        let mut means = vec![0.0; tensors.len()];
+        for ((info, entry), mean) in tensors.iter().zip(&self.entries).zip(&mut means) {
             let Some(entry) = *entry else { continue };
             let values = weights::load(&self.file, entry)?;
             if let Some((at, bad)) = values
@@ -151,9 +179,18 @@ impl Sensitivities {
                 );
                 return Err(Error::Sensitivity(what));
             }
-            let repeated = info.n_elements().unwrap_or(0) as f64 / values.len().max(1) as f64;
-            sum += repeated * values.iter().map(|&h| f64::from(h)).sum::<f64>();
-            powered += repeated * values.iter().map(|&h| f64::from(h).powf(self.power)).sum::<f64>();
+            let n = info.n_elements().unwrap_or(0) as f64;
+            let mean_of = |f: &dyn Fn(f64) -> f64| {
+                values.iter().map(|&h| f(f64::from(h))).sum::<f64>() / values.len().max(1) as f64
+            };
+            let plain = mean_of(&|h| h);
+            *mean = if self.power == 1.0 {
+                plain
+            } else {
+                mean_of(&|h| h.powf(self.power))
+            };
+            sum += n * plain;
+            powered += n * *mean;
         }
         if sum == 0.0 {
             return Err(Error::Sensitivity(
@@ -161,11 +198,17 @@ impl Sensitivities {
             ));
         }
         self.scale = if self.power == 1.0 { 1.0 } else { sum / powered };
+        self.floors = means
+            .iter()
+            .map(|mean| (floor * mean * self.scale) as f32)
+            .collect();
         Ok(())
     }
 
-    /// Sensitivities of all elements of tensor `index`, tempered and floored. `None` if the file does not cover it.
-    pub(crate) fn load(&self, index: usize, info: &TensorInfo) -> Result<Option<Cow<'_, [f32]>>> {
+    /// Sensitivities of all elements of tensor `index`, tempered, with their floor. `None` if the file does not cover it.
+    ///
+    /// A copy is made only of those that are tempered, broadcast, or not stored as f32.
+    pub(crate) fn load(&self, index: usize, info: &TensorInfo) -> Result<Option<TensorSensitivity<'_>>> {
         let Some(entry) = self.entries.get(index).copied().flatten() else {
             return Ok(None);
         };
@@ -174,15 +217,12 @@ impl Sensitivities {
             let scaled = |h: &mut f32| *h = (f64::from(*h).powf(self.power) * self.scale) as f32;
             values.to_mut().iter_mut().for_each(scaled);
         }
-        if self.floor > 0.0 {
-            let floored = sensitivity::floor(values.to_mut(), self.floor);
-            floored.map_err(Error::quantize(&info.name))?;
-        }
         let shape = self.file.tensors().get(entry).map_or(&[][..], |t| &t.shape);
         if shape != info.shape {
             values = Cow::Owned(broadcast(&values, shape, &info.shape));
         }
-        Ok(Some(values))
+        let floor = self.floors.get(index).copied().unwrap_or(0.0);
+        Ok(Some(TensorSensitivity { values, floor }))
     }
 }
 

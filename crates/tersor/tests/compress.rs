@@ -195,18 +195,20 @@ fn the_same_bytes_come_out_for_any_number_of_threads_and_every_time() {
 
 #[test]
 fn a_search_gives_the_same_bytes_for_any_number_of_threads() {
-    let original = synthetic::checkpoint(4).unwrap();
-    let run = |threads: usize| {
-        let pool = ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
-        pool.install(|| {
-            compress(
-                &original,
-                CompressOptions::default().with_target(Target::Bpw(2.0)),
-            )
-            .bytes
-        })
-    };
-    assert!(run(1) == run(3), "the path of a search depends on sizes alone");
+    // The second is large enough to be sampled.
+    let large = bell(31, 500 * 400, 0.05);
+    let originals = [
+        synthetic::checkpoint(4).unwrap(),
+        checkpoint(vec![f32s("large.weight", &[500, 400], &large)]),
+    ];
+    for original in &originals {
+        let run = |threads: usize| {
+            let pool = ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
+            let options = CompressOptions::default().with_target(Target::Bpw(2.0));
+            pool.install(|| compress(original, options).bytes)
+        };
+        assert!(run(1) == run(3), "the path of a search depends on sizes alone");
+    }
 }
 
 #[test]

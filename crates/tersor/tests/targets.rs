@@ -36,6 +36,11 @@ fn sizes_are_met_to_a_percent_and_never_exceeded() {
                     "{method} {scope} {target:?}: {share:.4} of the size"
                 );
                 assert_close(compressed.report.bpw, share * bpw, "bits per weight");
+                let n = compressed.report.n_trials;
+                assert!(
+                    n <= 5,
+                    "{method} {scope} {target:?}: {n} files made, where samples show the way"
+                );
             }
         }
     }

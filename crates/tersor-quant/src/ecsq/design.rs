@@ -9,7 +9,8 @@ use crate::price::StaticPrices;
 use crate::report::entropy_bits;
 use crate::rounding::fit;
 use crate::sample::sample;
-use crate::source::{Source, Survey};
+use crate::source::Source;
+use crate::span::Span;
 
 /// Designs levels and prices for least `sum 1/2 h d^2 + slope * bits`, bits at order 0.
 ///
@@ -120,7 +121,7 @@ impl Start {
     fn new(parts: &[Source], config: &EcsqConfig, has_zeros: bool) -> Result<Self> {
         let mut levels = match &config.init {
             Init::Uniform { step } => {
-                let (first, n_levels) = fit(&Survey::of(parts), *step)?;
+                let (first, n_levels) = fit(Span::of(parts), *step)?;
                 (first..first + n_levels as i32)
                     .map(|i| step * i as f32)
                     .collect()

@@ -166,7 +166,7 @@ impl Sensitivities {
     fn of(parts: &[Source]) -> Self {
         let constant = |part: &Source| match part.h {
             Sensitivity::Constant(h) => Some(h),
-            Sensitivity::PerWeight(_) => None,
+            Sensitivity::PerWeight(..) => None,
         };
         let constants: Vec<Option<f32>> = parts.iter().map(constant).collect();
         let range = fold::fold(
@@ -174,11 +174,11 @@ impl Sensitivities {
             GROUPS,
             || None,
             |range: &mut Option<(f32, f32)>, _, chunk| {
-                if let Sensitivity::PerWeight(h) = chunk.h {
+                if let Sensitivity::PerWeight(h, add) = chunk.h {
                     let (low, high) = h
                         .iter()
                         .fold((f32::MAX, 0.0), |(a, b): (f32, f32), &h| (a.min(h), b.max(h)));
-                    *range = join(*range, Some((low.max(0.0), high)));
+                    *range = join(*range, Some((low.max(0.0) + add, high + add)));
                 }
             },
             |a, b| *a = join(*a, b),

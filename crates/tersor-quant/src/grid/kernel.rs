@@ -4,6 +4,8 @@
 //! chooses among its candidates by selects; then the symbols are counted in several interleaved tables, because
 //! most weights share few symbols and a counter is not ready again at once.
 
+use std::cmp::Ordering;
+
 use super::Grid;
 use crate::levels::Tally;
 use crate::rounding::{Rounding, integer};
@@ -25,10 +27,10 @@ pub(super) struct Kernel<C> {
     choice: C,
 }
 
-/// How a weight gets from its rounded index to a symbol.
+/// How weights get from their nearest levels to symbols.
 pub(super) trait Choice: Sync {
-    /// Symbol and value for a weight, from its nearest symbol and that one's value.
-    fn choose(&self, w: f32, h: f32, nearest: usize, value: f32) -> (usize, f32);
+    /// Replaces nearest symbols and their values by those chosen; `h` only if each weight has its own.
+    fn choose(&self, w: &[f32], h: Option<&[f32]>, symbols: &mut [u32], values: &mut [f32]);
 }
 
 /// The nearest.
@@ -42,7 +44,25 @@ pub(super) struct PriceAware {
     /// For each symbol: price and value of itself and of its neighbour towards zero.
     rows: Vec<Row>,
     zero: Row,
-    zero_symbol: usize,
+    zero_symbol: u32,
+}
+
+/// [`PriceAware`] for one common sensitivity: the losses of two levels differ by a straight line in the weight, so whatever is
+/// closer to zero than a threshold of its cell moves.
+pub(super) struct Thresholds {
+    rows: Vec<Cell>,
+    grid: Grid,
+    zero_symbol: u32,
+}
+
+/// Where the weights of a cell go.
+#[derive(Clone, Copy)]
+struct Cell {
+    /// Magnitude below which they go to the neighbour towards zero.
+    inward_below: f32,
+    /// Magnitude below which they go to zero.
+    zero_below: f32,
+    inward_symbol: u32,
 }
 
 #[derive(Clone, Copy)]
@@ -104,7 +124,53 @@ impl Kernel<PriceAware> {
             choice: PriceAware {
                 rows,
                 zero,
-                zero_symbol,
+                zero_symbol: zero_symbol as u32,
+            },
+        }
+    }
+}
+
+impl Kernel<Thresholds> {
+    /// As [`Kernel::priced`], for weights that all have the sensitivity `h`.
+    pub(super) fn thresholds(grid: Grid, losses: &[f64], h: f32) -> Self {
+        let zero_symbol = grid.zero_symbol();
+        // Of levels v > a >= 0, a is cheaper at magnitudes w where
+        // h/2 (w - a)^2 + price(a) < h/2 (w - v)^2 + price(v).
+        let below = |own: usize, other: usize| {
+            let value = |s: usize| f64::from(grid.value(s as u32)).abs();
+            let (v, a) = (value(own), value(other));
+            (f64::midpoint(v, a) + (losses[own] - losses[other]) / (f64::from(h) * (v - a))) as f32
+        };
+        let row = |s: usize| {
+            let inward = match s.cmp(&zero_symbol) {
+                Ordering::Less => s + 1,
+                Ordering::Equal => s,
+                Ordering::Greater => s - 1,
+            };
+            let (inward_below, zero_below) = if s == zero_symbol {
+                (f32::NEG_INFINITY, f32::NEG_INFINITY)
+            } else if inward == zero_symbol {
+                (below(s, zero_symbol), below(s, zero_symbol))
+            } else {
+                // Zero must be cheaper than the neighbour, too.
+                (
+                    below(s, inward),
+                    below(s, zero_symbol).min(below(inward, zero_symbol)),
+                )
+            };
+            Cell {
+                inward_below,
+                zero_below,
+                inward_symbol: inward as u32,
+            }
+        };
+        Kernel {
+            grid,
+            rounding: grid.rounding(),
+            choice: Thresholds {
+                rows: (0..losses.len()).map(row).collect(),
+                grid,
+                zero_symbol: zero_symbol as u32,
             },
         }
     }
@@ -112,47 +178,71 @@ impl Kernel<PriceAware> {
 
 impl Choice for Plain {
     #[inline]
-    fn choose(&self, _: f32, _: f32, nearest: usize, value: f32) -> (usize, f32) {
-        (nearest, value)
-    }
+    fn choose(&self, _: &[f32], _: Option<&[f32]>, _: &mut [u32], _: &mut [f32]) {}
 }
 
 impl Choice for Table<'_> {
     #[inline]
-    fn choose(&self, _: f32, _: f32, nearest: usize, _: f32) -> (usize, f32) {
-        (nearest, self.0[nearest])
+    fn choose(&self, _: &[f32], _: Option<&[f32]>, symbols: &mut [u32], values: &mut [f32]) {
+        for (value, &symbol) in values.iter_mut().zip(symbols.iter()) {
+            *value = self.0[symbol as usize];
+        }
     }
 }
 
 impl Choice for PriceAware {
     #[inline]
-    fn choose(&self, w: f32, h: f32, nearest: usize, value: f32) -> (usize, f32) {
+    fn choose(&self, w: &[f32], h: Option<&[f32]>, symbols: &mut [u32], values: &mut [f32]) {
+        let weights = w.iter().zip(h.unwrap_or_default());
+        for ((&w, &h), (symbol, value)) in weights.zip(symbols.iter_mut().zip(values)) {
+            (*symbol, *value) = self.best(w, h, *symbol, *value);
+        }
+    }
+}
+
+impl PriceAware {
+    #[inline]
+    fn best(&self, w: f32, h: f32, nearest: u32, value: f32) -> (u32, f32) {
         let half_h = 0.5 * f64::from(h);
         let loss = |v: f32| {
             let d = f64::from(w - v);
             half_h * d * d
         };
-        let row = &self.rows[nearest];
+        let row = &self.rows[nearest as usize];
         let own = loss(value) + row.own;
         let inward = loss(row.inward_value) + row.inward;
         // The row of the zero symbol is its own neighbour.
         let zero = loss(self.zero.inward_value) + self.zero.own;
-        let closer = inward < own;
-        let (best, symbol, value) = (
-            if closer { inward } else { own },
-            if closer {
-                row.inward_symbol as usize
-            } else {
-                nearest
-            },
-            if closer { row.inward_value } else { value },
-        );
-        let none = zero < best;
+        let closer = u32::from(inward < own);
+        let none = u32::from(zero < inward.min(own));
+        let symbol = select(none, self.zero_symbol, select(closer, row.inward_symbol, nearest));
+        let bits = select(closer, row.inward_value.to_bits(), value.to_bits());
         (
-            if none { self.zero_symbol } else { symbol },
-            if none { self.zero.inward_value } else { value },
+            symbol,
+            f32::from_bits(select(none, self.zero.inward_value.to_bits(), bits)),
         )
     }
+}
+
+impl Choice for Thresholds {
+    #[inline]
+    fn choose(&self, w: &[f32], _: Option<&[f32]>, symbols: &mut [u32], values: &mut [f32]) {
+        for (&w, symbol) in w.iter().zip(symbols.iter_mut()) {
+            let row = &self.rows[*symbol as usize];
+            let inward = u32::from(w.abs() < row.inward_below);
+            let none = u32::from(w.abs() < row.zero_below);
+            *symbol = select(none, self.zero_symbol, select(inward, row.inward_symbol, *symbol));
+        }
+        for (value, &symbol) in values.iter_mut().zip(symbols.iter()) {
+            *value = self.grid.value(symbol);
+        }
+    }
+}
+
+/// `a` if `first` is 1, `b` if it is 0: without a branch, since what weights choose is hard to predict.
+#[inline]
+const fn select(first: u32, a: u32, b: u32) -> u32 {
+    b ^ ((a ^ b) & first.wrapping_neg())
 }
 
 /// Counts and losses of one thread.
@@ -188,6 +278,25 @@ impl Counters {
         tally.weighted = self.weighted.iter().sum();
         tally.squared = self.squared.iter().sum();
         tally
+    }
+
+    /// Adds squared errors, one per lane.
+    #[inline]
+    fn add(&mut self, w: &[f32], v: &[f32]) {
+        for (sum, (&w, &v)) in self.squared.iter_mut().zip(w.iter().zip(v)) {
+            let d = f64::from(w - v);
+            *sum += d * d;
+        }
+    }
+
+    /// Adds squared errors and their products with sensitivities.
+    #[inline]
+    fn add_weighted(&mut self, w: &[f32], v: &[f32], h: &[f32]) {
+        self.add(w, v);
+        for ((sum, (&w, &v)), &h) in self.weighted.iter_mut().zip(w.iter().zip(v)).zip(h) {
+            let d = f64::from(w - v);
+            *sum += f64::from(h) * (d * d);
+        }
     }
 
     fn count(&mut self, symbols: &[u32]) {
@@ -229,21 +338,32 @@ impl<C: Choice> Kernel<C> {
         let mut out = out;
         match source.h {
             Sensitivity::Constant(h) => {
-                let h = [h; BLOCK];
+                let before = counters.squared;
                 for (i, w) in source.weights.chunks(BLOCK).enumerate() {
-                    self.block(w, &h[..w.len()], part(&mut out, i * BLOCK, w.len()), counters);
+                    self.block(w, None, part(&mut out, i * BLOCK, w.len()), counters);
+                }
+                for (lane, before) in before.iter().enumerate() {
+                    counters.weighted[lane] += f64::from(h) * (counters.squared[lane] - before);
                 }
             }
-            Sensitivity::PerWeight(h) => {
+            Sensitivity::PerWeight(h, add) => {
+                let mut block = [0.0; BLOCK];
                 for (i, (w, h)) in source.weights.chunks(BLOCK).zip(h.chunks(BLOCK)).enumerate() {
-                    self.block(w, h, part(&mut out, i * BLOCK, w.len()), counters);
+                    block.iter_mut().zip(h).for_each(|(to, h)| *to = h + add);
+                    self.block(
+                        w,
+                        Some(&block[..w.len()]),
+                        part(&mut out, i * BLOCK, w.len()),
+                        counters,
+                    );
                 }
             }
         }
     }
 
+    /// One block; `h` only if each weight has its own.
     #[inline]
-    fn block(&self, w: &[f32], h: &[f32], out: Option<&mut [u16]>, counters: &mut Counters) {
+    fn block(&self, w: &[f32], h: Option<&[f32]>, out: Option<&mut [u16]>, counters: &mut Counters) {
         let mut symbols = [0u32; BLOCK];
         let mut values = [0f32; BLOCK];
         let symbols = &mut symbols[..w.len()];
@@ -253,18 +373,13 @@ impl<C: Choice> Kernel<C> {
             *symbol = (integer(index) - self.grid.first) as u32;
             *value = v;
         }
-        for (((symbol, value), &w), &h) in symbols.iter_mut().zip(values.iter_mut()).zip(w).zip(h) {
-            let (s, v) = self.choice.choose(w, h, *symbol as usize, *value);
-            *symbol = s as u32;
-            *value = v;
-        }
-        let rows = w.chunks(LANES).zip(h.chunks(LANES)).zip(values.chunks(LANES));
-        for ((w, h), v) in rows {
-            for (lane, ((&w, &h), &v)) in w.iter().zip(h).zip(v).enumerate() {
-                let d = f64::from(w - v);
-                counters.squared[lane] += d * d;
-                counters.weighted[lane] += f64::from(h) * (d * d);
-            }
+        self.choice.choose(w, h, symbols, values);
+        let rows = || w.chunks(LANES).zip(values.chunks(LANES));
+        match h {
+            None => rows().for_each(|(w, v)| counters.add(w, v)),
+            Some(h) => rows()
+                .zip(h.chunks(LANES))
+                .for_each(|((w, v), h)| counters.add_weighted(w, v, h)),
         }
         counters.count(symbols);
         if let Some(out) = out {

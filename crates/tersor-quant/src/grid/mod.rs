@@ -16,12 +16,21 @@ use crate::fold::{self, GROUPS, map_out};
 use crate::levels::Tally;
 use crate::price::{RateModel, StaticPrices, losses};
 use crate::report::Report;
-use crate::rounding::{MAX_INDEX, Rounding, fit, smallest_step};
-use crate::source::{Source, Survey};
+use crate::rounding::{MAX_INDEX, Rounding, fit};
+use crate::sample::sample;
+use crate::source::{Sensitivity, Source};
+use crate::span::Span;
 use kernel::Kernel;
 
 /// Iterations of [`quantize`] and [`probe`] end when the objective falls by less than this share.
 const REST: f64 = 1e-4;
+
+/// Weights of a sample on which prices settle, and weights from which one is taken. On 200,000 Laplacian weights the objective is
+/// within 0.2 % of what prices settled on all of them give, at 1.4 to 6 bits.
+const SETTLE_SAMPLE: usize = 1 << 14;
+const SETTLE_ABOVE: usize = 1 << 16;
+/// Levels up to which prices settle on a sample.
+pub const SETTLE_LEVELS: usize = 1 << 11;
 
 /// Levels `step * index` for `n_levels` consecutive indices.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -40,7 +49,15 @@ impl Grid {
     /// # Errors
     /// [`Error::Setting`] for a step out of range and [`Error::StepTooSmall`] beyond 65,536 levels.
     pub fn fit(source: &Source, step: f32) -> Result<Grid> {
-        let (first, n_levels) = fit(&Survey::of(&[*source]), step)?;
+        Self::spanning(Span::of(&[*source]), step)
+    }
+
+    /// The smallest grid that holds the nearest index of every weight of a range.
+    ///
+    /// # Errors
+    /// As [`fit`](Self::fit).
+    pub fn spanning(span: Span, step: f32) -> Result<Grid> {
+        let (first, n_levels) = fit(span, step)?;
         Ok(Grid {
             step,
             first,
@@ -127,11 +144,6 @@ pub struct GridQuantized {
     pub report: Report,
 }
 
-/// Smallest step, within a few parts in 10^5, that needs no more than 65,536 levels.
-pub fn min_step(source: &Source) -> f32 {
-    smallest_step(&Survey::of(&[*source]))
-}
-
 /// Assigns every weight to its nearest level and keeps only counts and loss.
 ///
 /// # Errors
@@ -146,8 +158,40 @@ pub fn histogram(source: &Source, step: f32) -> Result<Probe> {
 /// # Errors
 /// As [`quantize`].
 pub fn probe(source: &Source, step: f32, slope: f64, iterations: usize) -> Result<Probe> {
-    let (grid, settled) = settle(source, step, slope, iterations)?;
-    Ok(trim(grid, &settled.report))
+    not_negative("slope", slope)?;
+    let grid = Grid::fit(source, step)?;
+    Ok(trim(grid, &settle(source, &grid, slope, iterations).report))
+}
+
+/// [`probe`] on a grid that holds all weights, in fewer passes over many of them: prices settle on a sample, and one
+/// assignment at those prices counts all.
+///
+/// Few weights, and grids of many levels, settle as in [`probe`].
+///
+/// # Errors
+/// [`Error::Setting`] for a negative slope.
+pub fn probe_on(source: &Source, grid: Grid, slope: f64, iterations: usize) -> Result<Probe> {
+    not_negative("slope", slope)?;
+    if source.len() < SETTLE_ABOVE || grid.n_levels > SETTLE_LEVELS || slope == 0.0 {
+        return Ok(trim(grid, &settle(source, &grid, slope, iterations).report));
+    }
+    let taken = sample(&[*source], SETTLE_SAMPLE);
+    let settled = settle(&taken.source(), &grid, slope, iterations);
+    let prices = StaticPrices::from_counts(&settled.report.counts);
+    Ok(trim(grid, &tally_priced(source, &grid, &prices, slope)))
+}
+
+/// Counts and loss of the assignment at given prices, or to the nearest levels without prices.
+///
+/// # Errors
+/// As [`assign`].
+pub fn cost(source: &Source, grid: &Grid, prices: Option<&StaticPrices>, slope: f64) -> Result<Report> {
+    grid.check(source)?;
+    not_negative("slope", slope)?;
+    Ok(match prices {
+        None => tally(source, grid, &Kernel::nearest(*grid)),
+        Some(prices) => tally_priced(source, grid, prices, slope),
+    })
 }
 
 /// Assigns every weight to the level of least `1/2 h d^2 + slope * bits` among the nearest level, its
@@ -171,12 +215,13 @@ pub fn assign(
 ) -> Result<Report> {
     grid.check(source)?;
     not_negative("slope", slope)?;
-    Ok(run_out(
-        source,
-        grid.n_levels,
-        &Kernel::priced(*grid, &losses(prices, slope, grid.n_levels)),
-        out,
-    ))
+    let losses = losses(prices, slope, grid.n_levels);
+    Ok(match source.h {
+        Sensitivity::Constant(h) => {
+            run_out(source, grid.n_levels, &Kernel::thresholds(*grid, &losses, h), out)
+        }
+        Sensitivity::PerWeight(..) => run_out(source, grid.n_levels, &Kernel::priced(*grid, &losses), out),
+    })
 }
 
 /// Iterates assignment and prices until the objective rests, starting from the nearest levels.
@@ -188,7 +233,9 @@ pub fn assign(
 /// # Errors
 /// As [`Grid::fit`]; [`Error::Setting`] for a negative slope.
 pub fn quantize(source: &Source, step: f32, slope: f64, iterations: usize) -> Result<GridQuantized> {
-    let (grid, settled) = settle(source, step, slope, iterations)?;
+    not_negative("slope", slope)?;
+    let grid = Grid::fit(source, step)?;
+    let settled = settle(source, &grid, slope, iterations);
     let mut symbols = vec![0; source.len()];
     // Prices of the assignment before the last give the last again, with symbols.
     let report = match &settled.prices {
@@ -219,20 +266,14 @@ struct Settled {
     prices: Option<StaticPrices>,
 }
 
-fn settle(source: &Source, step: f32, slope: f64, iterations: usize) -> Result<(Grid, Settled)> {
-    not_negative("slope", slope)?;
-    let grid = Grid::fit(source, step)?;
+fn settle(source: &Source, grid: &Grid, slope: f64, iterations: usize) -> Settled {
     let mut best = Settled {
-        report: tally(source, &grid, &Kernel::nearest(grid)),
+        report: tally(source, grid, &Kernel::nearest(*grid)),
         prices: None,
     };
     for _ in 0..if slope > 0.0 { iterations } else { 0 } {
         let prices = StaticPrices::from_counts(&best.report.counts);
-        let report = tally(
-            source,
-            &grid,
-            &Kernel::priced(grid, &losses(&prices, slope, grid.n_levels)),
-        );
+        let report = tally_priced(source, grid, &prices, slope);
         let (before, after) = (best.report.j(slope), report.j(slope));
         if after < before {
             best = Settled {
@@ -244,7 +285,16 @@ fn settle(source: &Source, step: f32, slope: f64, iterations: usize) -> Result<(
             break;
         }
     }
-    Ok((grid, best))
+    best
+}
+
+/// Counts and loss of the assignment at given prices.
+fn tally_priced(source: &Source, grid: &Grid, prices: &impl RateModel, slope: f64) -> Report {
+    let losses = losses(prices, slope, grid.n_levels);
+    match source.h {
+        Sensitivity::Constant(h) => tally(source, grid, &Kernel::thresholds(*grid, &losses, h)),
+        Sensitivity::PerWeight(..) => tally(source, grid, &Kernel::priced(*grid, &losses)),
+    }
 }
 
 fn trim(grid: Grid, report: &Report) -> Probe {

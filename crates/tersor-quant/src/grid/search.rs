@@ -1,9 +1,10 @@
 //! The step for a slope.
 
-use super::{min_step, probe};
+use super::probe;
 use crate::error::{Error, Result, not_negative};
 use crate::sample::sample;
-use crate::source::{Source, Survey};
+use crate::source::Source;
+use crate::span::Span;
 
 /// Weights a search looks at. All steps see the same ones, so that most of the sampling error cancels in comparisons.
 const SAMPLE: usize = 1 << 18;
@@ -64,8 +65,9 @@ pub fn search_step(source: &Source, slope: f64) -> Result<StepChoice> {
             allowed: "a finite number > 0",
         });
     }
-    let least = min_step(source);
-    let all = f64::from(Survey::of(&[*source]).magnitude()) * 4.0;
+    let span = Span::of(&[*source]);
+    let least = span.min_step();
+    let all = f64::from(span.magnitude()) * 4.0;
     let greatest = if all > 0.0 {
         all.clamp(f64::from(least), 2f64.powi(126)) as f32
     } else {
