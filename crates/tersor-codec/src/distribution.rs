@@ -203,7 +203,7 @@ impl DistributionCoder {
         let mut counter = CostCounter::default();
         // A counter never fails, and neither does a distribution made by this encoder.
         let _ = models.code(&mut counter, distribution.alphabet(), Some(distribution));
-        counter.bits
+        counter.bits()
     }
 
     /// The explicit distributions coded so far.

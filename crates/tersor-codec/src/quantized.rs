@@ -180,13 +180,18 @@ impl EncodedGroup {
         parts: &[(&[u16], &Codebook, &Dequantizer<'_>)],
         coder: Coder,
     ) -> Result<Self> {
-        let inputs: Vec<SegmentInput<'_>> = parts
+        let inputs: Vec<SegmentInput<'_>> = segments
             .iter()
-            .map(|(symbols, codebook, _)| SegmentInput::Symbols {
-                symbols,
-                n_levels: codebook.n_levels(),
-                zero: codebook.zero_symbol(),
-            })
+            .zip(parts)
+            .map(
+                |(segment, (symbols, codebook, dequantizer))| SegmentInput::Symbols {
+                    symbols,
+                    n_levels: codebook.n_levels(),
+                    zero: codebook.zero_symbol(),
+                    shape: dequantizer.shape(),
+                    first: segment.start,
+                },
+            )
             .collect();
         let bytes = encode_group(&inputs, coder)?;
         let mut decoded = Vec::new();
@@ -421,6 +426,8 @@ impl QuantizedCheckpoint {
                         out,
                         n_levels: codebook.n_levels(),
                         zero: codebook.zero_symbol(),
+                        shape: &tensor.info.shape,
+                        first: segment.start,
                     }
                 }
                 TensorData::Raw(bytes) => {

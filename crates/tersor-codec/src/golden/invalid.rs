@@ -44,10 +44,10 @@ struct Flipper {
 }
 
 impl BitCoder for Flipper {
-    fn bit(&mut self, model: &mut Bit, bit: bool) -> Result<bool> {
+    fn decide(&mut self, p_one: u32, bit: bool) -> bool {
         let flip = self.before == 0;
         self.before = self.before.wrapping_sub(1);
-        self.encoder.bit(model, bit ^ flip)
+        self.encoder.decide(p_one, bit ^ flip)
     }
 
     fn direct(&mut self, n_bits: u32, value: u32) -> Result<u32> {
@@ -213,6 +213,7 @@ pub(super) fn all() -> Vec<Invalid> {
     list.extend(of_tables());
     list.extend(of_gap_runs());
     list.extend(of_payloads());
+    list.extend(of_context());
     list
 }
 
@@ -496,13 +497,6 @@ fn of_bits() -> Vec<Invalid> {
         case(
             "4.3",
             "UnknownCoder",
-            "coder-reserved",
-            "coder number 3",
-            &coded(Coder::Ans),
-        ),
-        case(
-            "4.3",
-            "UnknownCoder",
             "coder-unknown",
             "coder number 5",
             &coded(Coder::Deflate),
@@ -511,7 +505,7 @@ fn of_bits() -> Vec<Invalid> {
 }
 
 fn of_limits() -> Vec<Invalid> {
-    let limit = invalid("6", "LimitExceeded");
+    let limit = invalid("7", "LimitExceeded");
     let mut huge = directory(vec![entry("t", QUANTIZED)], plain(4));
     huge.entries[0].info.shape = vec![1 << 20, 1 << 20];
     let mut counts = RangeEncoder::new();
@@ -766,6 +760,56 @@ fn of_payloads() -> Vec<Invalid> {
             "deflate-truncated",
             "inside group",
             of_deflate(&whole[..whole.len() - 1]),
+        ),
+    ]
+}
+
+fn of_context() -> Vec<Invalid> {
+    let corrupt = invalid("6", "Corrupt");
+    // The codebook has no zero, so the centre comes first; 2 k stands for k, 2 k - 1 for -k.
+    let of_centre = |code| {
+        let mut encoder = RangeEncoder::new();
+        UintModel::default().code(&mut encoder, code).unwrap();
+        of_group(Coder::Context, QUANTIZED, plain(4), &encoder.finish())
+    };
+    // With a zero, a bit tells that the centre is another symbol.
+    let of_own_centre = {
+        let mut encoder = RangeEncoder::new();
+        encoder.bit(&mut Bit::default(), true).unwrap();
+        UintModel::default().code(&mut encoder, 2 * 65535).unwrap();
+        let codebook = Codebook::Grid {
+            step: 1.0,
+            first: -2,
+            n_levels: 5,
+        };
+        of_group(Coder::Context, QUANTIZED, codebook, &encoder.finish())
+    };
+    let segment = SegmentInput::Symbols {
+        symbols: &[3, 0, 2, 1],
+        n_levels: 4,
+        zero: None,
+        shape: &[4],
+        first: 0,
+    };
+    let mut trailing = encode_group(&[segment], Coder::Context).unwrap();
+    trailing.extend([0; 9]);
+    vec![
+        corrupt("context-centre-above", "the centre 4 of 4 levels", of_centre(8)),
+        corrupt("context-centre-below", "the centre -1 of 4 levels", of_centre(1)),
+        corrupt(
+            "context-own-centre",
+            "the centre 65535 of 5 levels",
+            of_own_centre,
+        ),
+        corrupt(
+            "context-trailing-bytes",
+            "follow its end",
+            of_group(Coder::Context, QUANTIZED, plain(4), &trailing),
+        ),
+        invalid("6", "Truncated")(
+            "context-truncated",
+            "inside group",
+            of_group(Coder::Context, Storage::Raw, plain(1), &[0x5a]),
         ),
     ]
 }

@@ -1,16 +1,13 @@
 //! Decoding a group.
 
-use super::{Header, SegmentOutput, family};
+use super::{BLOCK, Header, SegmentOutput, family};
 use crate::distribution::{Distribution, Family};
 use crate::range::{BitCoder, RangeDecoder};
 use crate::varint::read_varint;
-use crate::{Coder, Error, Result, gaps, huffman, rans};
+use crate::{Coder, Error, Result, context, gaps, huffman, rans};
 use miniz_oxide::inflate::TINFLStatus;
 use miniz_oxide::inflate::core::{DecompressorOxide, decompress, inflate_flags};
 use std::sync::Arc;
-
-/// Symbols decoded before they are turned into values: few enough for the fastest cache.
-const BLOCK: usize = 1 << 12;
 
 /// Reads the symbols of one run after the other.
 enum Stream<'a> {
@@ -117,14 +114,17 @@ pub(crate) fn read_layout(
 /// Decodes a group into its segments.
 ///
 /// Memory beyond the outputs stays below 6 bytes per element of a tensor with gaps, plus 16 MiB of distributions, plus
-/// a table of at most 1 MiB; DEFLATE takes as much as the outputs.
+/// a table of at most 1 MiB; DEFLATE takes as much as the outputs, the coder `context` up to 7 bytes per element.
 ///
 /// # Errors
 /// [`Error::Truncated`] or [`Error::Corrupt`] if the bytes are not a group with these segments. What was written to the
 /// outputs is then unspecified.
 pub fn decode_group(bytes: &[u8], coder: Coder, segments: &mut [SegmentOutput<'_>]) -> Result<()> {
     let Some(family) = family(coder) else {
-        return inflate(bytes, segments);
+        return match coder {
+            Coder::Context => context::decode_group(bytes, segments),
+            _ => inflate(bytes, segments),
+        };
     };
     let (header_len, rest) = read_varint(bytes).ok_or_else(|| {
         if bytes.len() < 9 && bytes.iter().all(|b| b & 0x80 != 0) {
@@ -143,7 +143,9 @@ pub fn decode_group(bytes: &[u8], coder: Coder, segments: &mut [SegmentOutput<'_
     let mut n_symbols = 0u64;
     for segment in segments.iter() {
         let (layout, n) = match segment {
-            SegmentOutput::Symbols { out, n_levels, zero } => (
+            SegmentOutput::Symbols {
+                out, n_levels, zero, ..
+            } => (
                 read_layout(&mut header, &mut decoder, out.len(), *n_levels, *zero)?,
                 out.len(),
             ),
@@ -178,6 +180,21 @@ pub fn decode_group(bytes: &[u8], coder: Coder, segments: &mut [SegmentOutput<'_
         decode_segment(&mut stream, family, layout, segment)?;
     }
     stream.finish()
+}
+
+/// Bits that each segment of a group takes, if its coder tells: a static one has tables that segments share.
+///
+/// # Errors
+/// As [`decode_group`].
+pub(crate) fn measure_group(
+    bytes: &[u8],
+    coder: Coder,
+    segments: &mut [SegmentOutput<'_>],
+) -> Result<Option<Vec<f64>>> {
+    match coder {
+        Coder::Context => context::measure_group(bytes, segments).map(Some),
+        _ => Ok(None),
+    }
 }
 
 fn decode_segment(
