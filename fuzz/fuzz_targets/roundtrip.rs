@@ -173,11 +173,14 @@ fn checkpoint(input: &Input) -> QuantizedCheckpoint {
         let data = if tensor.storage % 4 == 1
             && i > 0
             && target < i
-            && !matches!(result.tensors[target].data, TensorData::Alias(_))
+            && !matches!(result.tensors[target].data, TensorData::Alias { .. })
         {
             info.dtype = result.tensors[target].info.dtype;
             info.shape.clone_from(&result.tensors[target].info.shape);
-            TensorData::Alias(target)
+            TensorData::Alias {
+                target,
+                tied: tensor.scaled,
+            }
         } else if tensor.storage % 4 == 0 || !dtype.is_float() {
             let n = symbols(tensor, 256).len();
             info.shape = vec![n as u64];

@@ -281,6 +281,7 @@ class Tensor:
     scales: Optional[List[float]] = None
     axis: int = 0
     alias: Optional[int] = None
+    tied: bool = False
     data: bytearray = field(default_factory=bytearray)
 
     @property
@@ -411,6 +412,7 @@ class Directory:
             target = self.tensors[tensor.alias]
             require(target.alias is None, "an alias of an alias")
             require((target.dtype, target.shape) == (dtype, shape), "an alias of another element type or shape")
+            tensor.tied = bool(decoder.bit("tied"))
             return tensor
         self.count_bytes(tensor)
         if storage == 0:

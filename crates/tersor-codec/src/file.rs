@@ -322,7 +322,7 @@ impl<'a> FileReader<'a> {
     /// As [`decode_group`](Self::decode_group).
     pub fn read_item(&self, item: usize) -> Result<Vec<u8>> {
         let item = match self.directory.entries.get(item).map(|e| &e.storage) {
-            Some(Storage::Alias(target)) => *target,
+            Some(Storage::Alias { target, .. }) => *target,
             _ => item,
         };
         let mut bytes = Vec::new();

@@ -37,7 +37,7 @@ pub use decompress::{Destination, decompress, decompress_to_stream};
 pub use error::{Error, Result};
 pub use output::write_file;
 pub use progress::{Progress, Silent};
-pub use report::{CompressReport, InputSize, TensorReport};
+pub use report::{CompressReport, InputSize, Sharing, TensorReport};
 pub use tersor_codec as codec;
 
 /// The examples of the README are compiled with the tests.

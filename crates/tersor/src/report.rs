@@ -102,20 +102,30 @@ fn is_buffer(name: &str) -> bool {
         .any(|end| name.ends_with(end))
 }
 
+/// What a tensor has in common with an earlier one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Sharing {
+    /// Nothing.
+    Own,
+    /// Its bytes, stored for both.
+    Equal,
+    /// Its storage: the bytes are in the checkpoint once.
+    Tied,
+}
+
 impl InputSize {
-    /// Counts tensors; `shared` says which equal an earlier one.
-    pub fn of<'t>(tensors: impl Iterator<Item = (&'t TensorInfo, bool)>) -> Self {
+    /// Counts tensors: bytes as stored, elements once.
+    pub fn of<'t>(tensors: impl Iterator<Item = (&'t TensorInfo, Sharing)>) -> Self {
         let mut size = Self {
             bytes: 0,
             n_float: 0,
             n_parameters: 0,
         };
-        for (info, shared) in tensors {
-            if shared {
-                continue;
+        for (info, sharing) in tensors {
+            if sharing != Sharing::Tied {
+                size.bytes += info.size_bytes().unwrap_or(0);
             }
-            size.bytes += info.size_bytes().unwrap_or(0);
-            if info.dtype.is_float() {
+            if sharing == Sharing::Own && info.dtype.is_float() {
                 let n = info.n_elements().unwrap_or(0);
                 size.n_float += n;
                 size.n_parameters += if is_buffer(&info.name) { 0 } else { n };
@@ -125,26 +135,18 @@ impl InputSize {
     }
 
     pub(crate) fn of_designer(designer: &Designer<'_>) -> Self {
-        // As stored: tied tensors once, but copies that merely hold the same bytes as often as they are there.
-        let checkpoint = designer.checkpoint;
-        let tensors = checkpoint.tensors();
-        let stored = Self::of(
-            tensors
+        let sharing = |i: usize| match designer.plan.tensors.get(i).map(|p| &p.treatment) {
+            Some(Treatment::Alias(_)) if designer.checkpoint.alias_of(i).is_some() => Sharing::Tied,
+            Some(Treatment::Alias(_)) => Sharing::Equal,
+            _ => Sharing::Own,
+        };
+        Self::of(
+            designer
+                .tensors()
                 .iter()
                 .enumerate()
-                .map(|(i, t)| (t, checkpoint.alias_of(i).is_some())),
-        );
-        let is_alias = |i: usize| {
-            matches!(
-                designer.plan.tensors.get(i).map(|p| &p.treatment),
-                Some(Treatment::Alias(_))
-            )
-        };
-        let once = Self::of(tensors.iter().enumerate().map(|(i, t)| (t, is_alias(i))));
-        Self {
-            bytes: stored.bytes,
-            ..once
-        }
+                .map(|(i, t)| (t, sharing(i))),
+        )
     }
 }
 

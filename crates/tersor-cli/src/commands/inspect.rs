@@ -6,10 +6,10 @@ use crate::files;
 use crate::output::{self, Align, Table};
 use serde::Serialize;
 use std::fmt::Write as _;
-use tersor::InputSize;
 use tersor::checkpoint::Checkpoint;
 use tersor::codec::{Limits, MAGIC};
 use tersor::inspect::{InspectReport, inspect};
+use tersor::{InputSize, Sharing};
 
 /// Describes a `.tersor` file or a checkpoint.
 pub(crate) fn run(args: &InspectArgs, common: &Common) -> anyhow::Result<Status> {
@@ -177,12 +177,14 @@ struct CheckpointReport<'a> {
 
 fn checkpoint(args: &InspectArgs, common: &Common, checkpoint: &Checkpoint) -> anyhow::Result<Status> {
     let infos = checkpoint.tensors();
-    let size = InputSize::of(
-        infos
-            .iter()
-            .enumerate()
-            .map(|(i, info)| (info, checkpoint.alias_of(i).is_some())),
-    );
+    let sharing = |i| {
+        if checkpoint.alias_of(i).is_some() {
+            Sharing::Tied
+        } else {
+            Sharing::Own
+        }
+    };
+    let size = InputSize::of(infos.iter().enumerate().map(|(i, info)| (info, sharing(i))));
     let tensors = infos.iter().enumerate().map(|(i, info)| CheckpointTensor {
         name: &info.name,
         dtype: info.dtype.name(),

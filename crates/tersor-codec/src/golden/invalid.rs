@@ -155,7 +155,7 @@ fn of_run(coder: Coder, family: Family, distribution: &Distribution, payload: &[
     let bytes = group_bytes(family, payload, |encoder, header| {
         header
             .distributions
-            .code(encoder, n, Some(distribution))
+            .code(encoder, n, u64::MAX, Some(distribution))
             .map(drop)
     });
     of_group(coder, QUANTIZED, plain(n as u32), &bytes)
@@ -175,8 +175,10 @@ fn of_gaps(gap_bits: u64, n_survivors: u64, n_fillers: u64, payload: &[u8]) -> V
         header.gap_bits.code(encoder, gap_bits)?;
         header.n_survivors.code(encoder, n_survivors)?;
         header.n_gaps.code(encoder, n_fillers)?;
-        header.distributions.code(encoder, 1 << gap_bits, None)?;
-        header.distributions.code(encoder, 3, None).map(drop)
+        header
+            .distributions
+            .code(encoder, 1 << gap_bits, u64::MAX, None)?;
+        header.distributions.code(encoder, 3, u64::MAX, None).map(drop)
     });
     let codebook = Codebook::Grid {
         step: 0.5,
@@ -303,13 +305,33 @@ fn of_the_directory() -> Vec<Invalid> {
         })
     };
     let two = |second: Entry| of_directory(vec![entry("t", Storage::Raw), second], plain(4));
-    let mut other_shape = entry("u", Storage::Alias(0));
+    let mut other_shape = entry(
+        "u",
+        Storage::Alias {
+            target: 0,
+            tied: true,
+        },
+    );
     other_shape.info.shape = vec![2, 2];
-    let mut other_type = entry("u", Storage::Alias(0));
+    let mut other_type = entry(
+        "u",
+        Storage::Alias {
+            target: 0,
+            tied: true,
+        },
+    );
     other_type.info.dtype = Dtype::I32;
-    let chain = ["a", "b", "c"]
-        .into_iter()
-        .zip([Storage::Raw, Storage::Alias(0), Storage::Alias(1)]);
+    let chain = ["a", "b", "c"].into_iter().zip([
+        Storage::Raw,
+        Storage::Alias {
+            target: 0,
+            tied: true,
+        },
+        Storage::Alias {
+            target: 1,
+            tied: true,
+        },
+    ]);
     vec![
         corrupt(
             "duplicate-name",
@@ -321,12 +343,23 @@ fn of_the_directory() -> Vec<Invalid> {
         corrupt(
             "alias-of-itself",
             "an alias of tensor 0",
-            with(&|e| e.storage = Storage::Alias(0)),
+            with(&|e| {
+                e.storage = Storage::Alias {
+                    target: 0,
+                    tied: true,
+                }
+            }),
         ),
         corrupt(
             "alias-forward",
             "an alias of tensor 2",
-            two(entry("u", Storage::Alias(2))),
+            two(entry(
+                "u",
+                Storage::Alias {
+                    target: 2,
+                    tied: true,
+                },
+            )),
         ),
         corrupt("alias-of-another-shape", "an alias of tensor 0", two(other_shape)),
         corrupt("alias-of-another-type", "an alias of tensor 0", two(other_type)),
@@ -453,7 +486,16 @@ fn of_bits() -> Vec<Invalid> {
     let mut c64 = directory(vec![entry("t", Storage::Raw)], plain(4));
     c64.entries[0].info.dtype = Dtype::C64;
     let alias = directory(
-        vec![entry("t", Storage::Raw), entry("u", Storage::Alias(0))],
+        vec![
+            entry("t", Storage::Raw),
+            entry(
+                "u",
+                Storage::Alias {
+                    target: 0,
+                    tied: true,
+                },
+            ),
+        ],
         plain(4),
     );
     let mantissa = Codebook::Mantissa {
@@ -542,7 +584,10 @@ fn of_limits() -> Vec<Invalid> {
 fn of_headers() -> Vec<Invalid> {
     let uniform = Distribution::Uniform { n: 4 };
     let good = group_bytes(Family::Fixed, &[0b0001_1011], |encoder, header| {
-        header.distributions.code(encoder, 4, Some(&uniform)).map(drop)
+        header
+            .distributions
+            .code(encoder, 4, u64::MAX, Some(&uniform))
+            .map(drop)
     });
     let of = |bytes: &[u8]| of_group(Coder::Fixed, QUANTIZED, plain(4), bytes);
     let mut long_varint = vec![good[0] | 0x80, 0];
@@ -590,8 +635,11 @@ fn of_tables() -> Vec<Invalid> {
     let other_alphabet = {
         let lengths = Distribution::Lengths(vec![1, 1]);
         let bytes = group_bytes(Family::Huffman, &[0; 8], |encoder, header| {
-            header.distributions.code(encoder, 2, Some(&lengths))?;
-            header.distributions.code(encoder, 4, Some(&lengths)).map(drop)
+            header.distributions.code(encoder, 2, u64::MAX, Some(&lengths))?;
+            header
+                .distributions
+                .code(encoder, 4, u64::MAX, Some(&lengths))
+                .map(drop)
         });
         let second = Storage::Quantized {
             codebook: 1,
@@ -611,17 +659,17 @@ fn of_tables() -> Vec<Invalid> {
                 table[i] = 256;
                 header
                     .distributions
-                    .code(encoder, n, Some(&frequencies(8, &table)))?;
+                    .code(encoder, n, u64::MAX, Some(&frequencies(8, &table)))?;
             }
             Ok(())
         });
         let entries = (0..65).map(|i| entry(&format!("t{i}"), QUANTIZED)).collect();
         let mut directory = directory(entries, plain(n as u32));
-        directory.groups = vec![group(
-            Coder::Ans,
-            &bytes,
-            (0..65).map(|i| segment(i, 4)).collect(),
-        )];
+        for entry in &mut directory.entries {
+            entry.info.shape = vec![256];
+        }
+        let segments = (0..65).map(|i| segment(i, 256)).collect();
+        directory.groups = vec![group(Coder::Ans, &bytes, segments)];
         file(&directory_bytes(&directory), &bytes, 0)
     };
     vec![
@@ -646,6 +694,11 @@ fn of_tables() -> Vec<Invalid> {
             other_alphabet,
         ),
         explicit("too-many-tables", "tables of more than 4194304 symbols", too_many),
+        explicit(
+            "table-for-few-symbols",
+            "a table of 4096 entries for 4 symbols",
+            ans(12, &[4093, 1, 1, 1]),
+        ),
         explicit("huffman-overfull", "exceeds its total", huffman(&[1, 2, 1])),
         explicit(
             "huffman-underfull",

@@ -134,7 +134,10 @@ fn network() -> QuantizedCheckpoint {
             (info("scaled", Dtype::Bf16, &[4, 5, 3]), scaled),
             (
                 info("tied.weight", Dtype::F32, &[8, 4, 3, 3]),
-                TensorData::Alias(1),
+                TensorData::Alias {
+                    target: 1,
+                    tied: true,
+                },
             ),
             (info("ones", Dtype::F32, &[70]), quantized(0, vec![8; 70])),
             (info("scale", Dtype::F32, &[]), quantized(2, vec![1])),
@@ -406,7 +409,7 @@ pub(super) fn features(file: &[u8]) -> BTreeSet<String> {
                 add("scales", scales.is_some());
             }
             Storage::Raw => add(&format!("raw {}", info.dtype), true),
-            Storage::Alias(_) => add("alias", true),
+            Storage::Alias { .. } => add("alias", true),
         }
     }
     for (index, group) in directory.groups.iter().enumerate() {
@@ -479,7 +482,7 @@ fn distributions(
         } else if n > 0 {
             let coder: &mut DistributionCoder = &mut header.distributions;
             for _ in 0..directory.item_bytes(segment.item) {
-                found.push((coder.code(&mut decoder, 256, None).unwrap(), false));
+                found.push((coder.code(&mut decoder, 256, n as u64, None).unwrap(), false));
                 n_symbols += n as u64;
             }
         }

@@ -69,7 +69,11 @@ pub(super) fn choose(
     let uniform = Distribution::Uniform { n };
     let bits = payload_bits(counts, &uniform, family) + 1.0;
     let mut best = (uniform, bits);
+    let n_symbols = counts.iter().sum();
     let mut consider = |distribution: Distribution, table_bits: f64, handicap: f64| {
+        if !distribution.suits(n_symbols) {
+            return;
+        }
         let bits = payload_bits(counts, &distribution, family) + table_bits;
         if bits * (1.0 + handicap) < best.1 {
             best = (distribution, bits);

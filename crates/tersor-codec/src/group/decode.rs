@@ -23,9 +23,10 @@ enum RunTable {
 }
 
 impl RunTable {
-    fn new(distribution: &Distribution, family: Family) -> Result<Self> {
+    /// A table for a run of so many symbols.
+    fn new(distribution: &Distribution, family: Family, n_symbols: usize) -> Result<Self> {
         if family == Family::Ans {
-            rans::Table::new(distribution).map(Self::Ans)
+            rans::Table::new(distribution, n_symbols).map(Self::Ans)
         } else {
             huffman::Table::new(distribution).map(Self::Bits)
         }
@@ -88,7 +89,8 @@ pub(crate) fn read_layout(
         return Ok(Layout::Empty);
     }
     if zero.is_none() || n_levels < 2 || !decoder.bit(&mut header.use_gaps, false)? {
-        return Ok(Layout::Plain(header.distributions.code(decoder, n_levels, None)?));
+        let distribution = header.distributions.code(decoder, n_levels, n as u64, None)?;
+        return Ok(Layout::Plain(distribution));
     }
     let gap_bits = header.gap_bits.code(decoder, 0)?;
     let n_survivors = header.n_survivors.code(decoder, 0)?;
@@ -100,8 +102,10 @@ pub(crate) fn read_layout(
         return Err(Error::corrupt("group header", what));
     }
     let gap_bits = gap_bits as u32;
-    let gaps = header.distributions.code(decoder, 1 << gap_bits, None)?;
-    let survivors = header.distributions.code(decoder, n_levels - 1, None)?;
+    let gaps = header.distributions.code(decoder, 1 << gap_bits, n_gaps, None)?;
+    let survivors = header
+        .distributions
+        .code(decoder, n_levels - 1, n_survivors, None)?;
     Ok(Layout::Gaps {
         gap_bits,
         n_gaps: n_gaps as usize,
@@ -161,8 +165,9 @@ pub fn decode_group(bytes: &[u8], coder: Coder, segments: &mut [SegmentOutput<'_
             }
             SegmentOutput::Raw { out: [], .. } => (Layout::Empty, 0),
             SegmentOutput::Raw { out, item_bytes } => {
+                let n = out.len().checked_div(*item_bytes).unwrap_or(0) as u64;
                 let planes: Result<_> = (0..*item_bytes)
-                    .map(|_| header.distributions.code(&mut decoder, 256, None))
+                    .map(|_| header.distributions.code(&mut decoder, 256, n, None))
                     .collect();
                 (Layout::Planes(planes?), out.len())
             }
@@ -207,7 +212,7 @@ fn decode_segment(
     match (layout, segment) {
         (Layout::Empty, _) => Ok(()),
         (Layout::Plain(distribution), SegmentOutput::Symbols { out, .. }) => {
-            stream.run(&RunTable::new(distribution, family)?, out)
+            stream.run(&RunTable::new(distribution, family, out.len())?, out)
         }
         (
             Layout::Plain(distribution),
@@ -218,7 +223,8 @@ fn decode_segment(
                 ..
             },
         ) => {
-            let table = RunTable::new(distribution, family)?;
+            let n_symbols = out.len() / dequantizer.size_bytes();
+            let table = RunTable::new(distribution, family, n_symbols)?;
             for (i, out) in out.chunks_mut(BLOCK * dequantizer.size_bytes()).enumerate() {
                 let symbols = block
                     .get_mut(..out.len() / dequantizer.size_bytes())
@@ -230,7 +236,7 @@ fn decode_segment(
         }
         (Layout::Planes(planes), SegmentOutput::Raw { out, item_bytes }) => {
             for (plane, distribution) in planes.iter().enumerate() {
-                let table = RunTable::new(distribution, family)?;
+                let table = RunTable::new(distribution, family, out.len() / *item_bytes)?;
                 for out in out.chunks_mut(BLOCK * *item_bytes) {
                     let symbols = block.get_mut(..out.len() / *item_bytes).unwrap_or_default();
                     stream.run(&table, symbols)?;
@@ -257,7 +263,7 @@ fn decode_segment(
             segment,
         ) => {
             let mut gap_symbols = vec![0; *n_gaps];
-            stream.run(&RunTable::new(gaps, family)?, &mut gap_symbols)?;
+            stream.run(&RunTable::new(gaps, family, *n_gaps)?, &mut gap_symbols)?;
             let (n, zero) = match segment {
                 SegmentOutput::Symbols { out, zero, .. } => (out.len(), *zero),
                 SegmentOutput::Values {
@@ -272,7 +278,7 @@ fn decode_segment(
             let positions = gaps::positions(&gap_symbols, *gap_bits, n, *n_survivors)?;
             drop(gap_symbols);
             fill_zeros(segment, zero);
-            let table = RunTable::new(survivors, family)?;
+            let table = RunTable::new(survivors, family, *n_survivors)?;
             for positions in positions.chunks(BLOCK) {
                 let symbols = block.get_mut(..positions.len()).unwrap_or_default();
                 stream.run(&table, symbols)?;

@@ -62,7 +62,8 @@ impl<'a> GroupEncoder<'a> {
         }
         let distributions = &mut self.header.distributions;
         let distribution = choose(&count(&symbols, n), distributions, self.family, pool).0;
-        distributions.code(&mut self.encoder, n, Some(&distribution))?;
+        let n_symbols = symbols.len() as u64;
+        distributions.code(&mut self.encoder, n, n_symbols, Some(&distribution))?;
         self.runs.push(Run {
             symbols,
             distribution,
