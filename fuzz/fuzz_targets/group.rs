@@ -13,6 +13,8 @@ struct Segment {
     n: u16,
     n_levels: u16,
     zero: Option<u16>,
+    shape: Vec<u8>,
+    first: u64,
 }
 
 #[derive(Arbitrary, Debug)]
@@ -41,8 +43,9 @@ fn decode(input: &Input<'_>, coder: Coder, dirt: u8) -> Option<(Vec<Vec<u16>>, V
         symbols.push(vec![u16::from(dirt); if raw { 0 } else { n(i, s) }]);
         bytes.push(vec![dirt; if raw { n(i, s) * item_bytes(s) } else { 0 }]);
     }
+    let shapes: Vec<Vec<u64>> = segments.clone().map(|(_, s)| shape(s)).collect();
     let mut outputs = Vec::new();
-    for (((_, s), symbols), bytes) in segments.zip(&mut symbols).zip(&mut bytes) {
+    for ((((_, s), symbols), bytes), shape) in segments.zip(&mut symbols).zip(&mut bytes).zip(&shapes) {
         let n_levels = n_levels(s);
         outputs.push(if s.kind % 3 == 0 {
             SegmentOutput::Raw {
@@ -54,6 +57,8 @@ fn decode(input: &Input<'_>, coder: Coder, dirt: u8) -> Option<(Vec<Vec<u16>>, V
                 out: symbols,
                 n_levels,
                 zero: zero(s),
+                shape,
+                first: s.first,
             }
         });
     }
@@ -78,11 +83,12 @@ fn decode_values(input: &Input<'_>, coder: Coder, symbols: &[Vec<u16>]) {
         .iter()
         .map(|s| Codebook::Table((0..n_levels(s)).map(|l| l as f32 + 1.0).collect()))
         .collect();
+    let shapes: Vec<Vec<u64>> = segments.iter().map(|s| shape(s)).collect();
     let dequantizers: Vec<Dequantizer<'_>> = codebooks
         .iter()
-        .zip(symbols)
-        .map(|(c, symbols)| {
-            Dequantizer::new(c, None, Dtype::F32, &[symbols.len() as u64]).expect("a codebook")
+        .zip(&shapes)
+        .map(|(c, shape)| {
+            Dequantizer::new(c, None, Dtype::F32, shape).expect("a codebook")
         })
         .collect();
     let mut out: Vec<Vec<u8>> = symbols.iter().map(|s| vec![0xa5; s.len() * 4]).collect();
@@ -93,7 +99,7 @@ fn decode_values(input: &Input<'_>, coder: Coder, symbols: &[Vec<u16>]) {
         .map(|((s, out), dequantizer)| SegmentOutput::Values {
             out,
             dequantizer,
-            first: 0,
+            first: s.first,
             n_levels: n_levels(s),
             zero: zero(s),
         })
@@ -106,6 +112,11 @@ fn decode_values(input: &Input<'_>, coder: Coder, symbols: &[Vec<u16>]) {
             "values that are not those of the symbols"
         );
     }
+}
+
+/// A shape that need not fit the number of elements.
+fn shape(s: &Segment) -> Vec<u64> {
+    s.shape.iter().take(6).map(|&e| u64::from(e)).collect()
 }
 
 fn n_levels(s: &Segment) -> usize {
@@ -121,7 +132,13 @@ fn item_bytes(s: &Segment) -> usize {
 }
 
 fuzz_target!(|input: Input<'_>| {
-    for coder in [Coder::Fixed, Coder::Huffman, Coder::Ans, Coder::Deflate] {
+    for coder in [
+        Coder::Fixed,
+        Coder::Huffman,
+        Coder::Ans,
+        Coder::Context,
+        Coder::Deflate,
+    ] {
         let found = decode(&input, coder, 0);
         assert!(
             found == decode(&input, coder, 0xff),

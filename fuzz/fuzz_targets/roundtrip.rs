@@ -23,6 +23,15 @@ struct Tensor {
     /// How often each symbol is repeated: makes skewed distributions.
     repeat: u8,
     symbols: Vec<u16>,
+    /// Axes after the first.
+    inner: Vec<u8>,
+}
+
+/// A shape of about as many elements as there are symbols.
+fn shape(tensor: &Tensor) -> Vec<u64> {
+    let inner: Vec<u64> = tensor.inner.iter().take(4).map(|&e| u64::from(e % 5) + 1).collect();
+    let n = tensor.symbols.len() as u64 / inner.iter().product::<u64>();
+    [n].into_iter().chain(inner).collect()
 }
 
 #[derive(Arbitrary, Debug)]
@@ -44,7 +53,7 @@ fn symbols(tensor: &Tensor, n_levels: usize) -> Vec<u16> {
 }
 
 fn groups(input: &Input, coder: Coder) {
-    let parts: Vec<(usize, Option<u16>, Vec<u16>, Vec<u8>, usize)> = input
+    let parts: Vec<(usize, Option<u16>, Vec<u16>, Vec<u8>, usize, Vec<u64>)> = input
         .tensors
         .iter()
         .map(|tensor| {
@@ -54,14 +63,14 @@ fn groups(input: &Input, coder: Coder) {
             let item_bytes = 1 << (tensor.dtype % 4);
             let mut bytes: Vec<u8> = symbols.iter().flat_map(|s| s.to_le_bytes()).collect();
             bytes.truncate(bytes.len() / item_bytes * item_bytes);
-            (n_levels, zero, symbols, bytes, item_bytes)
+            (n_levels, zero, symbols, bytes, item_bytes, shape(tensor))
         })
         .collect();
     let raw = |i: usize| coder == Coder::Deflate || input.tensors[i].storage == 0;
     let inputs: Vec<SegmentInput<'_>> = parts
         .iter()
         .enumerate()
-        .map(|(i, (n_levels, zero, symbols, bytes, item_bytes))| {
+        .map(|(i, (n_levels, zero, symbols, bytes, item_bytes, shape))| {
             if raw(i) {
                 SegmentInput::Raw {
                     bytes,
@@ -72,6 +81,8 @@ fn groups(input: &Input, coder: Coder) {
                     symbols,
                     n_levels: *n_levels,
                     zero: *zero,
+                    shape,
+                    first: 0,
                 }
             }
         })
@@ -100,6 +111,8 @@ fn groups(input: &Input, coder: Coder) {
                     out: symbols,
                     n_levels: part.0,
                     zero: part.1,
+                    shape: &part.5,
+                    first: 0,
                 }
             }
         })
@@ -160,11 +173,14 @@ fn checkpoint(input: &Input) -> QuantizedCheckpoint {
         let data = if tensor.storage % 4 == 1
             && i > 0
             && target < i
-            && !matches!(result.tensors[target].data, TensorData::Alias(_))
+            && !matches!(result.tensors[target].data, TensorData::Alias { .. })
         {
             info.dtype = result.tensors[target].info.dtype;
             info.shape.clone_from(&result.tensors[target].info.shape);
-            TensorData::Alias(target)
+            TensorData::Alias {
+                target,
+                tied: tensor.scaled,
+            }
         } else if tensor.storage % 4 == 0 || !dtype.is_float() {
             let n = symbols(tensor, 256).len();
             info.shape = vec![n as u64];
@@ -184,7 +200,10 @@ fn checkpoint(input: &Input) -> QuantizedCheckpoint {
             };
             let symbols = symbols(tensor, result.codebooks[index].n_levels());
             let n = symbols.len() as u64;
-            info.shape = if tensor.two_axes && n.is_multiple_of(2) {
+            let inner = [n / 18, 2, 3, 3];
+            info.shape = if tensor.two_axes && inner.iter().product::<u64>() == n && n > 0 {
+                inner.into()
+            } else if tensor.two_axes && n.is_multiple_of(2) {
                 vec![2, n / 2]
             } else {
                 vec![n]
@@ -217,7 +236,13 @@ fuzz_target!(|input: Input| {
     if input.tensors.len() > 6 {
         return;
     }
-    let coders = [Coder::Fixed, Coder::Huffman, Coder::Ans, Coder::Deflate];
+    let coders = [
+        Coder::Fixed,
+        Coder::Huffman,
+        Coder::Ans,
+        Coder::Context,
+        Coder::Deflate,
+    ];
     let coder = coders[usize::from(input.coder) % coders.len()];
     groups(&input, coder);
     if coder == Coder::Deflate {

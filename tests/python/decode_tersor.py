@@ -41,7 +41,7 @@ def require(condition, message):
 
 @dataclass
 class Limits:
-    """§6. `directory` bounds what a directory expands to: bytes of text, extents, scales, levels and groups."""
+    """§7. `directory` bounds what a directory expands to: bytes of text, extents, scales, levels and groups."""
 
     decoded_bytes: int = 1 << 30
     tensors: int = 1 << 20
@@ -161,17 +161,21 @@ class RangeDecoder:
             self.range <<= 8
             self.code = (self.code << 8 | self.next_byte()) & 0xFFFFFFFF
 
-    def bit(self, *name):
-        model = self.models[name]
-        bound = (self.range >> 16) * model.p
+    def decide(self, p):
+        bound = (self.range >> 16) * p
         bit = int(self.code < bound)
         if bit:
             self.range = bound
         else:
             self.code -= bound
             self.range -= bound
-        model.update(bit)
         self.normalize()
+        return bit
+
+    def bit(self, *name):
+        model = self.models[name]
+        bit = self.decide(model.p)
+        model.update(bit)
         return bit
 
     def direct(self, n):
@@ -277,6 +281,7 @@ class Tensor:
     scales: Optional[List[float]] = None
     axis: int = 0
     alias: Optional[int] = None
+    tied: bool = False
     data: bytearray = field(default_factory=bytearray)
 
     @property
@@ -345,7 +350,7 @@ class Directory:
         self.decoder.finish()
 
     def spend(self, n):
-        """Counts n entries towards the limit of the directory (§6)."""
+        """Counts n entries towards the limit of the directory (§7)."""
         self.left -= n
         require(self.left >= 0, "limit: the directory is too large")
         return n
@@ -407,6 +412,7 @@ class Directory:
             target = self.tensors[tensor.alias]
             require(target.alias is None, "an alias of an alias")
             require((target.dtype, target.shape) == (dtype, shape), "an alias of another element type or shape")
+            tensor.tied = bool(decoder.bit("tied"))
             return tensor
         self.count_bytes(tensor)
         if storage == 0:
@@ -473,7 +479,7 @@ class Directory:
                 item, taken = (item + 1, 0) if n == left else (item, taken + n)
             require(sum(count for _, _, count in segments) <= MAX_GROUP, "a group has more than 2^24 elements")
             coder = decoder.tree(4, "coder")
-            require(coder in (FIXED, HUFFMAN, ANS, DEFLATE), f"unknown coder {coder}")
+            require(coder in (FIXED, HUFFMAN, ANS, CONTEXT, DEFLATE), f"unknown coder {coder}")
             self.groups.append(Group(segments, coder, uint("size"), decoder.direct(32)))
 
 
@@ -655,10 +661,295 @@ def fill_gaps(gaps, survivors, b, zero_symbol, n):
     return symbols
 
 
+# Groups of coder context (§6)
+
+
+def clamp(x, low, high):
+    return min(max(x, low), high)
+
+
+def ilog2(x):
+    return x.bit_length() - 1
+
+
+def _squash_table():
+    table, e = [0] * 4096, 1 << 32
+    for x in range(2048):
+        low = max(16, (e << 16) // ((1 << 32) + e))
+        table[2048 - x], table[2048 + x] = low, 65536 - low
+        e = e * 4278222805 >> 32
+    return table
+
+
+def _stretch_table(squash_table):
+    table, x = [], -2047
+    for i in range(4096):
+        while x < 2047 and squash_table[2048 + x + 1] <= 16 * i + 8:
+            x += 1
+        table.append(x)
+    return table
+
+
+def _fraction(f):
+    x, b = (1 << 31) + (2 * f + 1 << 24), 0
+    for _ in range(9):
+        x = x * x >> 31
+        b = 2 * b + (x >> 32)
+        x >>= x >> 32
+    return b + 1 >> 1
+
+
+SQUASH = _squash_table()
+STRETCH = _stretch_table(SQUASH)
+FRACTIONS = [_fraction(f) for f in range(64)]
+RATES = [131072 // (2 * n + 3) for n in range(256)]
+THRESHOLDS = [0, 1, 2, 4, 6, 8, 12, 16, 24, 32, 48, 64, 96, 128, 192, 256]
+
+
+def squash(x):
+    return SQUASH[2048 + clamp(x, -2047, 2047)]
+
+
+def log2(v):
+    e = ilog2(v)
+    return 256 * e + FRACTIONS[(v << 6 >> e) - 64]
+
+
+def follow(mean, v, n):
+    return mean + ((v - mean) * RATES[min(n, 255)] >> 16)
+
+
+class Counter:
+    def __init__(self):
+        self.p, self.n, self.logit = 1 << 21, 0, 0
+
+    def update(self, bit):
+        target = (1 << 22) - 1 if bit else 0
+        self.p += (target - self.p) * RATES[self.n] >> 16
+        self.n = min(self.n + 1, 255)
+        self.logit = STRETCH[self.p >> 10]
+
+
+class Mixer:
+    def __init__(self, *weights):
+        self.w = list(weights)
+
+    def predict(self, inputs):
+        return sum(w * x for w, x in zip(self.w, inputs)) >> 16
+
+    def learn(self, inputs, e, s):
+        for i, x in enumerate(inputs):
+            w = self.w[i] + (e * x + (1 << s - 1) >> s)
+            self.w[i] = (w + (1 << 31)) % (1 << 32) - (1 << 31)
+
+
+class ContextGroup:
+    """§6. What a group learns; `segment` gives the symbols or bytes of one segment after the other."""
+
+    def __init__(self, data):
+        self.decoder = RangeDecoder(data)
+        self.last = [0] * 64
+        self.counters = defaultdict(Counter)
+        self.mixers = defaultdict(lambda: Mixer(22000, 22000, 22000, 0, 0, 0))
+        self.sign_mixers = defaultdict(lambda: Mixer(16384, 0, 0, 0, 0))
+        self.scale_mixers = [Mixer(16000, 24000, 12000, 0) for _ in range(3)]
+        self.mean, self.vector_mean, self.rows = [65536] * 3, [0] * 64, []
+
+    def raw(self, n, element_bytes):
+        return bytes(self.decoder.tree(8, "byte", i) for _ in range(n) for i in range(element_bytes))
+
+    def symbols(self, tensor, first, n):
+        n_levels = len(tensor.codebook.levels)
+        if n == 0 or n_levels == 1:
+            return [0] * n
+        centre = tensor.codebook.zero_symbol
+        if centre is None or self.decoder.bit("own"):
+            z = self.decoder.uint("centre")
+            centre = self.last[n_levels % 64] + (z >> 1 if z % 2 == 0 else -(z >> 1) - 1)
+            require(0 <= centre < n_levels, "a centre outside of the alphabet")
+            self.last[n_levels % 64] = centre
+        return [centre + d for d in Segment(self, tensor.shape, first, n, n_levels, centre).distances()]
+
+
+class Segment:
+    """§6.2 to §6.4."""
+
+    def __init__(self, group, shape, first, n, n_levels, centre):
+        self.group, self.n, self.n_levels = group, n, n_levels
+        self.below, self.above = centre, n_levels - 1 - centre
+        inner = math.prod(shape[2:])
+        self.kind = 0 if len(shape) < 2 else 2 if 2 <= inner <= 1024 else 1
+        self.k = inner if self.kind == 2 else 1
+        self.n_columns = math.prod(shape if self.kind == 0 else shape[1:])
+        self.width = shape[-1] if self.kind == 2 else None
+        self.tap = first % self.k
+        self.h = []
+        base = group.mean[self.kind]
+        if self.kind == 0:
+            base = group.vector_mean[n_levels % 64] or base
+        self.row_mean = self.tensor = base
+        rows = group.rows
+        if self.kind and n >= self.n_columns and rows and self.n_columns // self.k % len(rows) == 0:
+            self.columns = [rows[j // (self.n_columns // len(rows))] for j in range(self.n_columns)]
+        else:
+            self.columns = [base] * min(self.n_columns, n)
+        self.sums = []
+        self.n_rows = self.n_in_row = self.n_kernels = self.row_sum = self.kernel_sum = self.kernel_signed = 0
+        self.log_row, self.log_tensor = log2(self.row_mean + 16), log2(self.tensor + 16)
+
+    def distances(self):
+        distances = []
+        for i in range(self.n):
+            self.site(i)
+            distances.append(self.distance())
+            self.push(distances[-1], i)
+        self.group.mean[self.kind] = self.tensor
+        if self.kind == 0:
+            self.group.vector_mean[self.n_levels % 64] = self.tensor
+        else:
+            self.group.rows = self.sums
+        return distances
+
+    def site(self, i):
+        """§6.3."""
+
+        def h(o, there=True):
+            return self.h[i - o] if there and i >= o else 0
+
+        kernels = self.kind == 2
+        line, share, has_left, has_up, has_right, has_up2 = self.n_columns, 8192, True, True, True, True
+        if kernels:
+            line = self.width
+            x, y = self.tap % line, self.tap // line
+            has_left, has_up, has_right, has_up2 = x > 0, y > 0, x + 1 < line, y > 1
+            share = 65536 // (2 * has_left + 2 * has_up + (has_left and has_up) + (has_up and has_right) + 2)
+        left, up, up_left = h(1, has_left), h(line, has_up), h(line + 1, has_left and has_up)
+        up_right, up2, left2 = h(max(line - 1, 1), has_up and has_right), h(2 * line, has_up2), h(2)
+        near = sum(f * min(abs(v), 32) for f, v in ((2, left), (2, up), (1, up_left), (1, up_right)))
+        near = log2(near * share + self.tensor // 4 + 16) - self.log_tensor
+        row = self.log_row - self.log_tensor
+        column = log2(self.columns[i % self.n_columns] + 16) - self.log_tensor
+        self.features = [row, column, near, 256]
+        expected = self.log_tensor + self.group.scale_mixers[self.kind].predict(self.features)
+        self.log_scale = clamp(expected, 1536, 5631)
+        self.scale = self.log_scale - 1536 >> 6
+        if self.log_tensor < 3584:
+            weights = 2 * (row > -256) + (column > -256)
+        else:
+            weights = 4 + min(max(self.scale, 24) - 24 >> 2, 3)
+        tap = min(self.tap, 31)
+
+        def g(v):
+            return min(abs(v), 2)
+
+        def t(v):
+            return 1 + (v > 0) - (v < 0)
+
+        if kernels:
+            inside = 16 * tap + min(self.kernel_sum, 15)
+        else:
+            inside = 512 + 27 * g(up_left) + 9 * g(up_right) + 3 * g(left2) + g(up2)
+        around = 256 * kernels + 16 * (self.scale >> 2) + 3 * g(left) + g(up)
+        self.contexts = [("A", self.kind, self.scale), ("B", around), ("C", inside)]
+        self.weights = (self.kind, weights)
+        self.inputs = [256, row, column]
+        self.signs = 81 * kernels + 27 * t(left) + 9 * t(up) + 3 * t(up_left) + t(up_right)
+        self.sign_weights = (self.kind, tap)
+        self.sign_inputs = [160 * clamp(v, -3, 3) for v in (left, up, up2, self.kernel_signed)]
+
+    def decide(self, counters, mixer, inputs, s):
+        inputs = [counter.logit for counter in counters] + inputs
+        p = squash(mixer.predict(inputs))
+        bit = self.group.decoder.decide(p)
+        mixer.learn(inputs, (65535 if bit else 0) - p, s)
+        for counter in counters:
+            counter.update(bit)
+        return bit
+
+    def exceeds(self, b):
+        counters = [self.group.counters[(*context, b)] for context in self.contexts]
+        return self.decide(counters, self.group.mixers[(*self.weights, b)], self.inputs, 16)
+
+    def sign(self):
+        counter = self.group.counters["S", self.signs]
+        return self.decide([counter], self.group.sign_mixers[self.sign_weights], self.sign_inputs, 15)
+
+    def distance(self):
+        """§6.2."""
+        if not self.exceeds(0):
+            return 0
+        negative = 0 if self.below == 0 else 1 if self.above == 0 else self.sign()
+        most, least, b = self.below if negative else self.above, 1, 1
+        while b < 16 and THRESHOLDS[b] < most:
+            if not self.exceeds(b):
+                most = THRESHOLDS[b]
+                break
+            least = THRESHOLDS[b] + 1
+            b += 1
+        m = least + self.place(most - least, b)
+        return -m if negative else m
+
+    def place(self, m, b):
+        if m == 0:
+            return 0
+        v, decoder = 0, self.group.decoder
+        for i in range(ilog2(m), -1, -1):
+            if v + (1 << i) > m:
+                continue
+            if i == ilog2(m):
+                counter = self.group.counters["P", self.scale // 8, b]
+                bit = decoder.decide(clamp(counter.p >> 6, 16, 65520))
+                counter.update(bit)
+            else:
+                bit = decoder.decide(32768)
+            v += bit << i
+        return v
+
+    def push(self, d, i):
+        """§6.4."""
+        m = min(abs(d), 255)
+        e = clamp(log2(4 * m + 1 << 14) - self.log_scale, -1024, 1024)
+        self.group.scale_mixers[self.kind].learn(self.features, e, 10)
+        self.h.append(clamp(d, -127, 127))
+        column = i % self.n_columns
+        self.columns[column] = follow(self.columns[column], m << 16, min(self.n_rows + 2, 150))
+        self.kernel_sum += m
+        self.kernel_signed += clamp(d, -127, 127)
+        self.tap += 1
+        if self.tap == self.k:
+            self.tap = 0
+            self.row_sum += self.kernel_sum
+            v = self.kernel_sum * (65536 // self.k)
+            self.row_mean = follow(self.row_mean, v, min(self.n_in_row + 2, 80))
+            self.tensor = follow(self.tensor, v, min(self.n_kernels + 2, 250))
+            self.n_in_row, self.n_kernels = self.n_in_row + 1, self.n_kernels + 1
+            self.kernel_sum = self.kernel_signed = 0
+            self.log_row, self.log_tensor = log2(self.row_mean + 16), log2(self.tensor + 16)
+        if column == self.n_columns - 1:
+            self.sums.append((self.row_sum << 16) // self.n_columns)
+            self.row_sum, self.n_rows, self.n_in_row = 0, self.n_rows + 1, 0
+            self.row_mean = (self.row_mean + self.tensor) // 2
+            self.log_row = log2(self.row_mean + 16)
+
+
+def decode_context(group, data):
+    """§6. The bytes of the segments."""
+    context, parts = ContextGroup(data), []
+    for item, first, n in group.segments:
+        if item.codebook is None:
+            parts.append(context.raw(n, item.element_bytes))
+        else:
+            parts.append(item.dequantize(first, context.symbols(item, first, n)))
+    context.decoder.finish()
+    return parts
+
+
 def decode_group(group, data):
     """§5. Appends to the data of the items, and returns the bytes of the group."""
     sizes = [n * item.element_bytes for item, _, n in group.segments]
-    if group.coder == DEFLATE:
+    if group.coder == CONTEXT:
+        parts = decode_context(group, data)
+    elif group.coder == DEFLATE:
         require(all(item.codebook is None for item, _, _ in group.segments), "DEFLATE of a quantized tensor")
         inflate = zlib.decompressobj(-15)
         try:

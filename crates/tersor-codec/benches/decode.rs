@@ -85,6 +85,8 @@ fn decode(c: &mut Criterion) {
                     symbols: &symbols,
                     n_levels,
                     zero,
+                    shape: &shape,
+                    first: 0,
                 }],
                 coder,
             )

@@ -184,6 +184,7 @@ pub struct Dequantizer<'a> {
     encoded: Vec<u64>,
     encoded_f32: Option<Box<[u32; 256]>>,
     dtype: Dtype,
+    shape: &'a [u64],
     /// Scales, and the number of elements that share one.
     scales: Option<(&'a [f32], u64)>,
 }
@@ -197,7 +198,7 @@ impl<'a> Dequantizer<'a> {
         codebook: &'a Codebook,
         scales: Option<&'a Scales>,
         dtype: Dtype,
-        shape: &[u64],
+        shape: &'a [u64],
     ) -> Result<Self> {
         codebook.check()?;
         if !dtype.is_float() {
@@ -230,8 +231,14 @@ impl<'a> Dequantizer<'a> {
             encoded,
             encoded_f32,
             dtype,
+            shape,
             scales,
         })
+    }
+
+    /// Shape of the tensor.
+    pub(crate) fn shape(&self) -> &'a [u64] {
+        self.shape
     }
 
     /// Bytes of one element.

@@ -4,7 +4,7 @@ use crate::{Error, Result};
 
 /// How the symbols of a group become bits.
 ///
-/// The discriminant is the coder's number in a file, never reused. Number 3 is reserved for an adaptive context coder.
+/// The discriminant is the coder's number in a file, never reused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[repr(u8)]
 #[non_exhaustive]
@@ -15,17 +15,25 @@ pub enum Coder {
     Huffman = 1,
     /// Interleaved range asymmetric numeral systems with static frequencies.
     Ans = 2,
+    /// Adaptive binary arithmetic coding with mixed contexts: the smallest.
+    Context = 3,
     /// A DEFLATE stream (RFC 1951): only for bytes stored losslessly.
     Deflate = 4,
 }
 
 impl Coder {
     /// Coders of quantized tensors.
-    pub const ENTROPY: [Self; 3] = [Self::Fixed, Self::Huffman, Self::Ans];
+    pub const ENTROPY: [Self; 4] = [Self::Fixed, Self::Huffman, Self::Ans, Self::Context];
 
     /// The coder with this number in a file.
     pub fn from_code(code: u64) -> Result<Self> {
-        let known = [Self::Fixed, Self::Huffman, Self::Ans, Self::Deflate];
+        let known = [
+            Self::Fixed,
+            Self::Huffman,
+            Self::Ans,
+            Self::Context,
+            Self::Deflate,
+        ];
         known
             .into_iter()
             .find(|&c| c as u64 == code)
@@ -38,6 +46,7 @@ impl Coder {
             Self::Fixed => "fixed",
             Self::Huffman => "huffman",
             Self::Ans => "ans",
+            Self::Context => "context",
             Self::Deflate => "deflate",
         }
     }

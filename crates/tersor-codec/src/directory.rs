@@ -27,7 +27,12 @@ pub enum Storage {
     /// Losslessly, as bytes.
     Raw,
     /// Not at all: it equals an earlier tensor.
-    Alias(usize),
+    Alias {
+        /// Index of that tensor.
+        target: usize,
+        /// Whether both names shared their storage in the checkpoint, rather than merely being equal.
+        tied: bool,
+    },
 }
 
 /// One tensor of a file.
@@ -138,6 +143,7 @@ struct Fields {
     half: Bit,
     mantissa_bits: UintModel,
     alias: UintModel,
+    tied: Bit,
     whole: Bit,
     n_segments: UintModel,
     coder: TreeModel,
@@ -168,6 +174,7 @@ impl Fields {
             half: Bit::default(),
             mantissa_bits: UintModel::default(),
             alias: UintModel::default(),
+            tied: Bit::default(),
             whole: Bit::default(),
             n_segments: UintModel::default(),
             coder: TreeModel::new(4),
@@ -276,7 +283,7 @@ impl Directory {
             .entries
             .iter()
             .enumerate()
-            .filter(|(_, e)| !matches!(e.storage, Storage::Alias(_)));
+            .filter(|(_, e)| !matches!(e.storage, Storage::Alias { .. }));
         let blobs = self.blobs.iter().enumerate();
         tensors
             .map(|(i, e)| (i, e.info.n_elements().unwrap_or(0)))
@@ -362,7 +369,7 @@ fn code_entry(
     let kind = match entry.map(|e| &e.storage) {
         Some(Storage::Quantized { .. }) => STORAGE_QUANTIZED,
         Some(Storage::Raw) | None => STORAGE_RAW,
-        Some(Storage::Alias(_)) => STORAGE_ALIAS,
+        Some(Storage::Alias { .. }) => STORAGE_ALIAS,
     };
     let info = TensorInfo {
         name,
@@ -376,10 +383,9 @@ fn code_entry(
         }
         STORAGE_RAW => Storage::Raw,
         STORAGE_ALIAS => {
-            let target = if let Some(Storage::Alias(target)) = entry.map(|e| &e.storage) {
-                *target
-            } else {
-                0
+            let (target, tied) = match entry.map(|e| &e.storage) {
+                Some(Storage::Alias { target, tied }) => (*target, *tied),
+                _ => (0, false),
             };
             let target = fields.alias.code(coder, target as u64)?;
             let target = usize::try_from(target).unwrap_or(usize::MAX);
@@ -387,7 +393,7 @@ fn code_entry(
                 Some(t)
                     if t.info.dtype == info.dtype
                         && t.info.shape == info.shape
-                        && !matches!(t.storage, Storage::Alias(_)) => {}
+                        && !matches!(t.storage, Storage::Alias { .. }) => {}
                 _ => {
                     return Err(Error::corrupt(
                         "directory",
@@ -395,7 +401,8 @@ fn code_entry(
                     ));
                 }
             }
-            Storage::Alias(target)
+            let tied = coder.bit(&mut fields.tied, tied)?;
+            Storage::Alias { target, tied }
         }
         other => {
             return Err(Error::corrupt(

@@ -14,6 +14,10 @@ pub(crate) const SCALE_BITS: std::ops::RangeInclusive<u32> = 8..=16;
 /// a few bits when most are absent, and a decoder keeps all tables of a group for reuse.
 pub(crate) const MAX_TABLE_SYMBOLS: usize = 1 << 22;
 
+/// Entries of a table that a decoder may make for each symbol of a run with an explicit distribution: what bounds its
+/// time.
+pub(crate) const MAX_TABLE_PER_SYMBOL: usize = 256;
+
 /// How the symbols of a run are distributed, as both encoder and decoder know it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Distribution {
@@ -41,6 +45,26 @@ pub(crate) enum Distribution {
 }
 
 impl Distribution {
+    /// Whether a run of so many symbols is long enough for the table that a decoder makes.
+    pub(crate) fn suits(&self, n_symbols: u64) -> bool {
+        self.table_entries() as u64 <= n_symbols.saturating_mul(MAX_TABLE_PER_SYMBOL as u64)
+    }
+
+    /// Entries of a table by which symbols are looked up; without tables 0.
+    fn table_entries(&self) -> usize {
+        match self {
+            Self::Uniform { .. } | Self::Constant { .. } => 0,
+            Self::Frequencies {
+                scale_bits,
+                frequencies,
+            } => frequencies.len().max(1 << scale_bits),
+            Self::Lengths(lengths) => {
+                let longest = lengths.iter().copied().max().unwrap_or(0);
+                lengths.len().max(1 << longest)
+            }
+        }
+    }
+
     /// Size of the alphabet.
     pub(crate) fn alphabet(&self) -> usize {
         match self {
@@ -160,8 +184,19 @@ pub(crate) struct DistributionCoder {
     /// Symbols that do not occur.
     absent: SparseCoder,
     seen: Vec<Arc<Distribution>>,
+    /// Entries of their tables.
+    entries: Vec<usize>,
     /// Alphabets of all explicit distributions together.
     n_table_symbols: usize,
+}
+
+/// Checks that a run is long enough for a table.
+fn check_work(entries: usize, n_symbols: u64) -> Result<()> {
+    if entries as u64 > n_symbols.saturating_mul(MAX_TABLE_PER_SYMBOL as u64) {
+        let what = format!("a table of {entries} entries for {n_symbols} symbols");
+        return Err(Error::corrupt("group header", what));
+    }
+    Ok(())
 }
 
 const KIND_UNIFORM: u32 = 0;
@@ -181,6 +216,7 @@ impl DistributionCoder {
             length: vec![TreeModel::new(4); 17],
             absent: SparseCoder::default(),
             seen: Vec::new(),
+            entries: Vec::new(),
             n_table_symbols: 0,
         }
     }
@@ -194,6 +230,7 @@ impl DistributionCoder {
     pub(crate) fn cost_bits(&self, distribution: &Distribution) -> f64 {
         let mut models = Self {
             seen: Vec::new(),
+            entries: Vec::new(),
             ..Self::new(self.family)
         };
         models.frequency.clone_from(&self.frequency);
@@ -202,8 +239,13 @@ impl DistributionCoder {
         models.kind = self.kind.clone();
         let mut counter = CostCounter::default();
         // A counter never fails, and neither does a distribution made by this encoder.
-        let _ = models.code(&mut counter, distribution.alphabet(), Some(distribution));
-        counter.bits
+        let _ = models.code(
+            &mut counter,
+            distribution.alphabet(),
+            u64::MAX,
+            Some(distribution),
+        );
+        counter.bits()
     }
 
     /// The explicit distributions coded so far.
@@ -211,11 +253,12 @@ impl DistributionCoder {
         &self.seen
     }
 
-    /// Codes the distribution of a run over an alphabet of `n` symbols. When writing, `given` is what to write.
+    /// Codes the distribution of a run of `n_symbols` over an alphabet of `n`. When writing, `given` is what to write.
     pub(crate) fn code(
         &mut self,
         coder: &mut impl BitCoder,
         n: usize,
+        n_symbols: u64,
         given: Option<&Distribution>,
     ) -> Result<Arc<Distribution>> {
         let reused = given.and_then(|d| self.seen.iter().rposition(|s| **s == *d));
@@ -250,10 +293,13 @@ impl DistributionCoder {
                 let back = self.reuse.code(coder, back as u64)?;
                 let found = usize::try_from(back)
                     .ok()
-                    .and_then(|b| self.seen.iter().rev().nth(b));
+                    .and_then(|b| self.seen.iter().zip(&self.entries).rev().nth(b));
                 match found {
-                    Some(d) if d.alphabet() == n => Ok(Arc::clone(d)),
-                    Some(d) => {
+                    Some((d, &entries)) if d.alphabet() == n => {
+                        check_work(entries, n_symbols)?;
+                        Ok(Arc::clone(d))
+                    }
+                    Some((d, _)) => {
                         let what = format!(
                             "a table of {} symbols reused for an alphabet of {n}",
                             d.alphabet()
@@ -293,7 +339,10 @@ impl DistributionCoder {
                     ) => self.frequencies(coder, n, *scale_bits, frequencies)?,
                     (Family::Ans, _) => self.frequencies(coder, n, *SCALE_BITS.start(), &[])?,
                 };
+                let entries = distribution.table_entries();
+                check_work(entries, n_symbols)?;
                 let distribution = Arc::new(distribution);
+                self.entries.push(entries);
                 self.n_table_symbols += n;
                 self.seen.push(Arc::clone(&distribution));
                 Ok(distribution)
@@ -451,13 +500,13 @@ mod tests {
             let mut encoder = RangeEncoder::new();
             let mut writer = DistributionCoder::new(family);
             for d in distributions.iter().chain(distributions.first()) {
-                writer.code(&mut encoder, d.alphabet(), Some(d)).unwrap();
+                writer.code(&mut encoder, d.alphabet(), u64::MAX, Some(d)).unwrap();
             }
             let bytes = encoder.finish();
             let mut decoder = RangeDecoder::new(&bytes, "test").unwrap();
             let mut reader = DistributionCoder::new(family);
             for d in distributions.iter().chain(distributions.first()) {
-                prop_assert_eq!(&*reader.code(&mut decoder, d.alphabet(), None).unwrap(), d);
+                prop_assert_eq!(&*reader.code(&mut decoder, d.alphabet(), u64::MAX, None).unwrap(), d);
             }
         }
     }
@@ -483,11 +532,11 @@ mod tests {
             assert!(models.has_room(n), "table {i}");
             models.seen.clear(); // so that the next one is not a reuse
             let table = if i % 2 == 0 { &table } else { &other };
-            models.code(&mut encoder, n, Some(table)).unwrap();
+            models.code(&mut encoder, n, u64::MAX, Some(table)).unwrap();
         }
         assert!(!models.has_room(1));
         models.seen.clear();
-        assert!(models.code(&mut encoder, n, Some(&table)).is_err());
+        assert!(models.code(&mut encoder, n, u64::MAX, Some(&table)).is_err());
         // What the bound is for: so few bytes describe all that.
         let size = encoder.finish().len();
         assert!(size < 200, "{size} bytes for {tables} tables of {n} symbols");

@@ -2,10 +2,10 @@
 
 use crate::codebook::{Codebook, Dequantizer};
 use crate::directory::{Directory, Entry, Segment, Storage};
-use crate::group::{SegmentOutput, decode_group};
+use crate::group::{SegmentOutput, decode_group, measure_group};
 use crate::range::{RangeDecoder, RangeEncoder};
 use crate::varint::{read_varint, write_varint};
-use crate::{Error, Limits, Result};
+use crate::{Coder, Error, Limits, Result};
 use xxhash_rust::xxh64::xxh64;
 
 /// First bytes of every file.
@@ -232,6 +232,56 @@ impl<'a> FileReader<'a> {
         Ok(group_digest(out))
     }
 
+    /// Bits that each segment of a group takes, found by decoding it; `None` with coders whose tables segments share.
+    ///
+    /// # Errors
+    /// As [`decode_group`](Self::decode_group).
+    pub fn segment_bits(&self, index: usize) -> Result<Option<Vec<f64>>> {
+        let Some(group) = self
+            .directory
+            .groups
+            .get(index)
+            .filter(|g| g.coder == Coder::Context)
+        else {
+            return Ok(None);
+        };
+        let bytes = self.group_bytes(index)?;
+        let mut symbols: Vec<Vec<u16>> = Vec::with_capacity(group.segments.len());
+        let mut raw: Vec<Vec<u8>> = Vec::with_capacity(group.segments.len());
+        for segment in &group.segments {
+            let (n, item_bytes) = (segment.len as usize, self.directory.item_bytes(segment.item));
+            let quantized = self.codebook(segment.item).is_some();
+            symbols.push(vec![0; if quantized { n } else { 0 }]);
+            raw.push(vec![0; if quantized { 0 } else { n * item_bytes }]);
+        }
+        let mut outputs = Vec::with_capacity(group.segments.len());
+        for ((segment, symbols), raw) in group.segments.iter().zip(&mut symbols).zip(&mut raw) {
+            let entry = self.directory.entries.get(segment.item);
+            outputs.push(match (self.codebook(segment.item), entry) {
+                (Some(codebook), Some(entry)) => SegmentOutput::Symbols {
+                    out: symbols,
+                    n_levels: codebook.n_levels(),
+                    zero: codebook.zero_symbol(),
+                    shape: &entry.info.shape,
+                    first: segment.start,
+                },
+                _ => SegmentOutput::Raw {
+                    out: raw,
+                    item_bytes: self.directory.item_bytes(segment.item),
+                },
+            });
+        }
+        measure_group(bytes, group.coder, &mut outputs)
+    }
+
+    /// The codebook of an item, if it is a quantized tensor.
+    fn codebook(&self, item: usize) -> Option<&Codebook> {
+        match self.directory.entries.get(item).map(|e| &e.storage) {
+            Some(Storage::Quantized { codebook, .. }) => self.directory.codebooks.get(*codebook),
+            _ => None,
+        }
+    }
+
     fn dequantizer(&self, segment: &Segment) -> Result<Option<(Dequantizer<'_>, &Codebook)>> {
         let Some(Entry {
             info,
@@ -272,7 +322,7 @@ impl<'a> FileReader<'a> {
     /// As [`decode_group`](Self::decode_group).
     pub fn read_item(&self, item: usize) -> Result<Vec<u8>> {
         let item = match self.directory.entries.get(item).map(|e| &e.storage) {
-            Some(Storage::Alias(target)) => *target,
+            Some(Storage::Alias { target, .. }) => *target,
             _ => item,
         };
         let mut bytes = Vec::new();

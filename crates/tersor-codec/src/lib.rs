@@ -8,6 +8,7 @@
 
 mod codebook;
 mod coder;
+mod context;
 mod cost;
 mod directory;
 mod distribution;
@@ -29,6 +30,7 @@ mod varint;
 
 pub use codebook::{Codebook, Dequantizer, MAX_LEVELS, Scales};
 pub use coder::Coder;
+pub use context::ContextPrices;
 pub use directory::{BlobEntry, Directory, Entry, GroupEntry, MAX_AXES, Segment, Storage};
 pub use dtype::{Dtype, decode_to_f32, encode_f32};
 pub use error::{Error, Result};

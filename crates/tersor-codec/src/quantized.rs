@@ -33,7 +33,12 @@ pub enum TensorData {
     /// Little-endian bytes in row-major order.
     Raw(Vec<u8>),
     /// The same as an earlier tensor of the same type and shape.
-    Alias(usize),
+    Alias {
+        /// Index of that tensor.
+        target: usize,
+        /// Whether both names shared their storage in the checkpoint, rather than merely being equal.
+        tied: bool,
+    },
 }
 
 /// A checkpoint after quantization, before dequantization.
@@ -180,13 +185,18 @@ impl EncodedGroup {
         parts: &[(&[u16], &Codebook, &Dequantizer<'_>)],
         coder: Coder,
     ) -> Result<Self> {
-        let inputs: Vec<SegmentInput<'_>> = parts
+        let inputs: Vec<SegmentInput<'_>> = segments
             .iter()
-            .map(|(symbols, codebook, _)| SegmentInput::Symbols {
-                symbols,
-                n_levels: codebook.n_levels(),
-                zero: codebook.zero_symbol(),
-            })
+            .zip(parts)
+            .map(
+                |(segment, (symbols, codebook, dequantizer))| SegmentInput::Symbols {
+                    symbols,
+                    n_levels: codebook.n_levels(),
+                    zero: codebook.zero_symbol(),
+                    shape: dequantizer.shape(),
+                    first: segment.start,
+                },
+            )
             .collect();
         let bytes = encode_group(&inputs, coder)?;
         let mut decoded = Vec::new();
@@ -226,7 +236,10 @@ impl QuantizedCheckpoint {
                 scales: scales.clone(),
             },
             TensorData::Raw(_) => Storage::Raw,
-            TensorData::Alias(target) => Storage::Alias(*target),
+            TensorData::Alias { target, tied } => Storage::Alias {
+                target: *target,
+                tied: *tied,
+            },
         };
         Directory {
             entries: self
@@ -265,7 +278,7 @@ impl QuantizedCheckpoint {
                     bytes.len().checked_div(tensor.info.dtype.size_bytes()),
                     "elements",
                 ),
-                TensorData::Alias(_) => (n, "elements"),
+                TensorData::Alias { .. } => (n, "elements"),
             };
             if n != found {
                 let found = found.unwrap_or(0);
@@ -376,7 +389,10 @@ impl QuantizedCheckpoint {
                     symbols: vec![0; n],
                 },
                 Storage::Raw => TensorData::Raw(vec![0; n * entry.info.dtype.size_bytes()]),
-                Storage::Alias(target) => TensorData::Alias(*target),
+                Storage::Alias { target, tied } => TensorData::Alias {
+                    target: *target,
+                    tied: *tied,
+                },
             };
             result.tensors.push(QuantizedTensor {
                 info: entry.info.clone(),
@@ -421,6 +437,8 @@ impl QuantizedCheckpoint {
                         out,
                         n_levels: codebook.n_levels(),
                         zero: codebook.zero_symbol(),
+                        shape: &tensor.info.shape,
+                        first: segment.start,
                     }
                 }
                 TensorData::Raw(bytes) => {
@@ -432,7 +450,7 @@ impl QuantizedCheckpoint {
                         item_bytes,
                     }
                 }
-                TensorData::Alias(_) => continue,
+                TensorData::Alias { .. } => continue,
             });
         }
         for (i, blob) in self
@@ -464,8 +482,10 @@ impl QuantizedCheckpoint {
             .ok_or_else(|| Error::invalid(format!("tensor {index} of {}", self.tensors.len())))?;
         match &tensor.data {
             TensorData::Raw(bytes) => Ok(bytes.clone()),
-            TensorData::Alias(target) if *target < index => self.dequantize(*target),
-            TensorData::Alias(target) => Err(Error::invalid(format!("tensor {index} an alias of {target}"))),
+            TensorData::Alias { target, .. } if *target < index => self.dequantize(*target),
+            TensorData::Alias { target, .. } => {
+                Err(Error::invalid(format!("tensor {index} an alias of {target}")))
+            }
             TensorData::Quantized {
                 codebook,
                 scales,

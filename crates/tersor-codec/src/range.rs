@@ -49,17 +49,11 @@ impl Bit {
         self.p_one = moved.clamp(PROB_MARGIN, (1 << PROB_BITS) - PROB_MARGIN) as u16;
         self.count = (self.count + 1).min(MAX_COUNT);
     }
+}
 
-    /// Probability of `bit`.
-    pub(crate) fn probability(self, bit: bool) -> f64 {
-        let p_one = f64::from(self.p_one) / f64::from(1u32 << PROB_BITS);
-        if bit { p_one } else { 1.0 - p_one }
-    }
-
-    /// Part of `range` that stands for a 1.
-    fn bound(self, range: u32) -> u32 {
-        (range >> PROB_BITS) * u32::from(self.p_one)
-    }
+/// Part of `range` that stands for a 1.
+fn bound(range: u32, p_one: u32) -> u32 {
+    (range >> PROB_BITS) * p_one
 }
 
 /// What both directions share: a coder of single bits, from which larger values are built.
@@ -67,8 +61,26 @@ impl Bit {
 /// When encoding, a method codes the value it is given and returns it. When decoding, it ignores the value given and
 /// returns the one read. So one description of a header serves both directions.
 pub(crate) trait BitCoder {
+    /// Codes one bit that is 1 with probability `p_one` x 2^-16, which is neither 0 nor 1.
+    ///
+    /// A decoder whose bytes have ended goes on with zeros; [`check`](Self::check) tells.
+    fn decide(&mut self, p_one: u32, bit: bool) -> bool;
+
+    /// Whether all bits decoded so far were there.
+    ///
+    /// # Errors
+    /// [`Error::Truncated`].
+    fn check(&self) -> Result<()> {
+        Ok(())
+    }
+
     /// Codes one bit with an adaptive probability.
-    fn bit(&mut self, model: &mut Bit, bit: bool) -> Result<bool>;
+    fn bit(&mut self, model: &mut Bit, bit: bool) -> Result<bool> {
+        let bit = self.decide(u32::from(model.p_one), bit);
+        model.update(bit);
+        self.check()?;
+        Ok(bit)
+    }
 
     /// Codes the low `n_bits` (at most 32) of `value`, all equally likely, highest first.
     fn direct(&mut self, n_bits: u32, value: u32) -> Result<u32>;
@@ -235,17 +247,17 @@ impl RangeEncoder {
 }
 
 impl BitCoder for RangeEncoder {
-    fn bit(&mut self, model: &mut Bit, bit: bool) -> Result<bool> {
-        let bound = model.bound(self.range);
+    #[inline]
+    fn decide(&mut self, p_one: u32, bit: bool) -> bool {
+        let bound = bound(self.range, p_one);
         if bit {
             self.range = bound;
         } else {
             self.low += u64::from(bound);
             self.range -= bound;
         }
-        model.update(bit);
         self.normalize();
-        Ok(bit)
+        bit
     }
 
     fn direct(&mut self, n_bits: u32, value: u32) -> Result<u32> {
@@ -281,26 +293,25 @@ impl<'a> RangeDecoder<'a> {
             part,
         };
         for _ in 0..4 {
-            decoder.code = decoder.code << 8 | decoder.next_byte()?;
+            decoder.code = decoder.code << 8 | decoder.next_byte();
         }
+        decoder.check()?;
         Ok(decoder)
     }
 
-    fn next_byte(&mut self) -> Result<u32> {
+    #[inline]
+    fn next_byte(&mut self) -> u32 {
         let byte = self.bytes.get(self.position).copied();
-        if byte.is_none() && self.position >= self.bytes.len() + MAX_MISSING {
-            return Err(Error::Truncated { part: self.part });
-        }
         self.position += 1;
-        Ok(u32::from(byte.unwrap_or(0)))
+        u32::from(byte.unwrap_or(0))
     }
 
-    fn normalize(&mut self) -> Result<()> {
+    #[inline]
+    fn normalize(&mut self) {
         while self.range < MIN_RANGE {
             self.range <<= 8;
-            self.code = self.code << 8 | self.next_byte()?;
+            self.code = self.code << 8 | self.next_byte();
         }
-        Ok(())
     }
 
     /// Checks that every byte was needed.
@@ -314,8 +325,9 @@ impl<'a> RangeDecoder<'a> {
 }
 
 impl BitCoder for RangeDecoder<'_> {
-    fn bit(&mut self, model: &mut Bit, _: bool) -> Result<bool> {
-        let bound = model.bound(self.range);
+    #[inline]
+    fn decide(&mut self, p_one: u32, _: bool) -> bool {
+        let bound = bound(self.range, p_one);
         let bit = self.code < bound;
         if bit {
             self.range = bound;
@@ -323,9 +335,15 @@ impl BitCoder for RangeDecoder<'_> {
             self.code -= bound;
             self.range -= bound;
         }
-        model.update(bit);
-        self.normalize()?;
-        Ok(bit)
+        self.normalize();
+        bit
+    }
+
+    fn check(&self) -> Result<()> {
+        if self.position > self.bytes.len() + MAX_MISSING {
+            return Err(Error::Truncated { part: self.part });
+        }
+        Ok(())
     }
 
     fn direct(&mut self, n_bits: u32, _: u32) -> Result<u32> {
@@ -337,8 +355,9 @@ impl BitCoder for RangeDecoder<'_> {
                 self.code -= self.range;
             }
             value = value << 1 | u32::from(bit);
-            self.normalize()?;
+            self.normalize();
         }
+        self.check()?;
         Ok(value)
     }
 }

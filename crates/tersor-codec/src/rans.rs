@@ -117,14 +117,20 @@ pub(crate) enum Table {
     },
     /// Frequency << 32 | (slot - cumulative) << 16 | symbol.
     Large { scale_bits: u32, entries: Vec<u64> },
+    /// All of `n` symbols equally likely, in a run too short for a table.
+    Uniform { scale_bits: u32, n: u32 },
 }
 
 impl Table {
-    pub(crate) fn new(distribution: &Distribution) -> Result<Self> {
+    /// A table for a run of so many symbols.
+    pub(crate) fn new(distribution: &Distribution, n_symbols: usize) -> Result<Self> {
         let (scale_bits, frequencies) = match distribution {
             Distribution::Constant { symbol, .. } => return Ok(Self::Constant(*symbol as u16)),
             Distribution::Uniform { n } => {
                 let scale_bits = uniform_scale_bits(*n);
+                if n_symbols < 1 << scale_bits >> 4 {
+                    return Ok(Self::Uniform { scale_bits, n: *n });
+                }
                 (
                     scale_bits,
                     (0..*n).map(|s| uniform_frequency(*n, s, scale_bits).0).collect(),
@@ -203,6 +209,16 @@ impl<'a, const LANES: usize> Decoder<'a, LANES> {
                         entry >> 8 & 0xfff,
                         entry as u16 & 0xff,
                     )
+                });
+            }
+            Table::Uniform { scale_bits, n } => {
+                let mask = (1u32 << scale_bits) - 1;
+                self.each(out, |state| {
+                    let slot = state & mask;
+                    // The last symbol whose cumulative frequency is not above the slot.
+                    let symbol = ((u64::from(slot) + 1) * u64::from(*n) - 1) >> scale_bits;
+                    let (frequency, before) = uniform_frequency(*n, symbol as u32, *scale_bits);
+                    (frequency, state >> scale_bits, slot - before, symbol as u16)
                 });
             }
             Table::Large { scale_bits, entries } => {
@@ -292,15 +308,17 @@ mod tests {
             encoder.run(&EncodeTable::new(distribution), symbols);
         }
         let bytes = encoder.finish();
-        let mut decoder = Decoder::<LANES>::new(&bytes).unwrap();
-        for (distribution, symbols) in runs {
-            let mut back = vec![u16::MAX; symbols.len()];
-            decoder
-                .run(&Table::new(distribution).unwrap(), &mut back)
-                .unwrap();
-            assert_eq!(&back, symbols);
+        // As runs too short for a table, and as long ones.
+        for n_symbols in [0, usize::MAX] {
+            let mut decoder = Decoder::<LANES>::new(&bytes).unwrap();
+            for (distribution, symbols) in runs {
+                let mut back = vec![u16::MAX; symbols.len()];
+                let table = Table::new(distribution, n_symbols).unwrap();
+                decoder.run(&table, &mut back).unwrap();
+                assert_eq!(&back, symbols);
+            }
+            decoder.finish().unwrap();
         }
-        decoder.finish().unwrap();
         bytes
     }
 
@@ -330,7 +348,9 @@ mod tests {
                 (distribution(&a, 9, scale_bits), a),
                 (distribution(&b, 700, scale_bits), b),
                 (Distribution::Constant { n: 8, symbol: 5 }, vec![5; 33]),
-                (Distribution::Uniform { n: 65536 }, c),
+                (Distribution::Uniform { n: 65536 }, c.clone()),
+                (Distribution::Uniform { n: 1025 }, c.iter().map(|s| s % 1025).collect()),
+                (Distribution::Uniform { n: 3 }, c.iter().map(|s| s % 3).collect()),
             ];
             round_trip::<1>(&runs);
             round_trip::<MANY_LANES>(&runs);

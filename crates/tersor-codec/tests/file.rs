@@ -55,7 +55,13 @@ fn sample_of(seed: u64, n: u64) -> QuantizedCheckpoint {
         (info("a.bias", Dtype::F32, &[40]), quantized(1, &symbols[..40])),
         (info("b.weight", Dtype::F16, &[n]), quantized(1, &sparse)),
         (info("b.bias", Dtype::F32, &[0, 7]), quantized(0, &[])),
-        (info("tied", Dtype::F32, &[40, n / 40]), TensorData::Alias(0)),
+        (
+            info("tied", Dtype::F32, &[40, n / 40]),
+            TensorData::Alias {
+                target: 0,
+                tied: true,
+            },
+        ),
         (
             info("scaled", Dtype::Bf16, &[40, n / 40]),
             TensorData::Quantized {
@@ -294,7 +300,12 @@ fn what_no_file_can_hold_is_refused() {
         ("shard 1", &|c| c.tensors[6].info.shard = 1),
         ("NaN", &|c| c.codebooks[0] = grid(f32::NAN, 9)),
         ("alphabet of 3", &|c| c.codebooks[0] = grid(1.0, 3)),
-        ("tied", &|c| c.tensors[4].data = TensorData::Alias(9)),
+        ("tied", &|c| {
+            c.tensors[4].data = TensorData::Alias {
+                target: 9,
+                tied: true,
+            }
+        }),
     ];
     for (word, change) in cases {
         let error = refused(change);

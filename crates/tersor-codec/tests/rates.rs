@@ -53,6 +53,8 @@ fn size(symbols: &[u16], coder: Coder, zero: Option<u16>) -> usize {
             symbols,
             n_levels: 64,
             zero,
+            shape: &[symbols.len() as u64],
+            first: 0,
         }],
         coder,
     )
@@ -140,11 +142,14 @@ proptest! {
     fn sizes_are_known_before_encoding(ratio in 0.1f64..0.95, n in 1usize..20_000) {
         let symbols = &symbols(ratio)[..n];
         for coder in Coder::ENTROPY {
-            let segment = [SegmentInput::Symbols { symbols, n_levels: 64, zero: None }];
+            let shape = [n as u64];
+            let segment = [SegmentInput::Symbols { symbols, n_levels: 64, zero: None, shape: &shape, first: 0 }];
             let size = encode_group(&segment, coder).unwrap().len();
             prop_assert_eq!(encoded_len_bytes(&segment, coder).unwrap(), size);
             let estimate = estimate_bits(&counts(symbols), coder) / 8.0;
-            prop_assert!((size as f64 - estimate).abs() < 40.0, "{} bytes, estimated {}", size, estimate);
+            // An adaptive coder has no table, but learns.
+            let tolerance = if coder == Coder::Context { 40.0 + 0.1 * estimate } else { 40.0 };
+            prop_assert!((size as f64 - estimate).abs() < tolerance, "{} bytes, estimated {}", size, estimate);
         }
     }
 }

@@ -45,7 +45,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     let (_, encode_s) = least_time(n_runs, || to(Target::Slope(found.report.slope)))?;
     let (_, decode_s) = least_time(n_runs, || {
         let reader = FileReader::new(&found.bytes, Limits::default())?;
-        let mut decoded = Vec::with_capacity(found.report.input_bytes as usize + (1 << 16));
+        let mut decoded = Vec::with_capacity(found.report.size.bytes as usize + (1 << 16));
         decompress_to_stream(&reader, &mut decoded, &Silent)?;
         Ok(decoded)
     })?;

@@ -253,7 +253,7 @@ fn write(reader: &FileReader<'_>, writer: &mut CheckpointWriter<'_>, progress: &
     let mut items = Items::new(reader);
     let mut aliases = |writer: &mut CheckpointWriter<'_>, until: usize| -> Result<()> {
         while next < until {
-            if let Some(Storage::Alias(target)) = directory.entries.get(next).map(|e| &e.storage) {
+            if let Some(Storage::Alias { target, .. }) = directory.entries.get(next).map(|e| &e.storage) {
                 writer.write_tensor(&items.read(*target)?)?;
             }
             next += 1;

@@ -33,7 +33,10 @@ fn directory(designer: &Designer<'_>, design: &Design) -> Directory {
         designer.plan.tensors.get(index).map(|p| &p.treatment),
         design.codings.get(index),
     ) {
-        (Some(Treatment::Alias(target)), _) => Storage::Alias(*target),
+        (Some(Treatment::Alias(target)), _) => Storage::Alias {
+            target: *target,
+            tied: designer.checkpoint.alias_of(index).is_some(),
+        },
         (_, Some(Some(coding))) => Storage::Quantized {
             codebook: coding.codebook,
             scales: None,

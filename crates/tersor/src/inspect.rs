@@ -1,9 +1,9 @@
 //! What a `.tersor` file holds, without decoding it.
 
-use crate::size::InputSize;
+use crate::size::{InputSize, Sharing};
 use serde::Serialize;
 use std::collections::BTreeSet;
-use tersor_codec::{Codebook, Directory, FileReader, GroupEntry, Storage, VERSION};
+use tersor_codec::{Codebook, Directory, FileReader, Segment, Storage, VERSION};
 
 /// One tensor of a file.
 #[derive(Clone, Debug, Serialize)]
@@ -48,7 +48,8 @@ pub struct InspectReport {
     pub file_bytes: u64,
     /// Bytes before the first group: magic, directory, checksum.
     pub header_bytes: u64,
-    /// Bytes of groups that hold a quantized tensor of two or more dimensions. Small tensors may share them.
+    /// Bytes of symbols of quantized tensors of two or more dimensions. With a coder other than `context`, of the groups that hold
+    /// such tensors: small tensors may share them.
     pub symbol_bytes: u64,
     /// All other bytes.
     pub side_bytes: u64,
@@ -99,38 +100,57 @@ fn describe(codebook: &Codebook) -> String {
     }
 }
 
-/// Whether a group holds a quantized tensor of two or more dimensions.
-fn holds_weights(directory: &Directory, group: &GroupEntry) -> bool {
-    group.segments.iter().any(|s| {
+/// Elements of a group up to which it is decoded to tell what its tensors take.
+const MEASURED_ELEMENTS: u64 = 1 << 21;
+
+/// Bytes of a group that are symbols of quantized tensors of two or more dimensions: exact where the coder can tell, else
+/// the whole group if it holds such a tensor.
+fn symbol_bytes(reader: &FileReader<'_>, index: usize) -> u64 {
+    let directory = reader.directory();
+    let Some(group) = directory.groups.get(index) else {
+        return 0;
+    };
+    let is_weights = |s: &Segment| {
         let entry = directory.entries.get(s.item);
         entry.is_some_and(|e| e.info.shape.len() > 1 && matches!(e.storage, Storage::Quantized { .. }))
-    })
+    };
+    let (n_weights, n) = (
+        group.segments.iter().filter(|s| is_weights(s)).count(),
+        group.segments.len(),
+    );
+    let mixed = n_weights > 0 && n_weights < n;
+    let small = group.segments.iter().map(|s| s.len).sum::<u64>() <= MEASURED_ELEMENTS;
+    let bits = (mixed && small).then(|| reader.segment_bits(index).ok().flatten());
+    match bits.flatten() {
+        Some(bits) => {
+            let of_weights = group.segments.iter().zip(&bits).filter(|(s, _)| is_weights(s));
+            (of_weights.map(|(_, bits)| bits).sum::<f64>() / 8.0) as u64
+        }
+        None if n_weights > 0 => group.size_bytes,
+        None => 0,
+    }
 }
 
 /// What the ratios of a file refer to, without its original.
 pub fn size(directory: &Directory) -> InputSize {
-    let tensors = || directory.entries.iter();
-    let decoded = InputSize::of(tensors().map(|e| (&e.info, false)));
-    InputSize {
-        bytes: decoded.bytes,
-        ..InputSize::of(tensors().map(|e| (&e.info, matches!(e.storage, Storage::Alias(_)))))
-    }
+    let sharing = |storage: &Storage| match storage {
+        Storage::Alias { tied: true, .. } => Sharing::Tied,
+        Storage::Alias { tied: false, .. } => Sharing::Equal,
+        _ => Sharing::Own,
+    };
+    InputSize::of(directory.entries.iter().map(|e| (&e.info, sharing(&e.storage))))
 }
 
 /// Describes a file of so many bytes.
 pub fn inspect(reader: &FileReader<'_>, file_bytes: u64) -> InspectReport {
     let directory = reader.directory();
     let size = size(directory);
-    let symbol_bytes = directory
-        .groups
-        .iter()
-        .filter(|g| holds_weights(directory, g))
-        .map(|g| g.size_bytes)
-        .sum();
+    let groups = 0..directory.groups.len();
+    let symbol_bytes = groups.map(|index| symbol_bytes(reader, index)).sum();
     let tensors = directory.entries.iter().enumerate().map(|(index, entry)| {
         let codebook = match &entry.storage {
             Storage::Quantized { codebook, .. } => directory.codebooks.get(*codebook),
-            Storage::Raw | Storage::Alias(_) => None,
+            Storage::Raw | Storage::Alias { .. } => None,
         };
         InspectTensor {
             name: entry.info.name.clone(),
@@ -139,7 +159,7 @@ pub fn inspect(reader: &FileReader<'_>, file_bytes: u64) -> InspectReport {
             stored: match &entry.storage {
                 Storage::Quantized { .. } => "quantized".into(),
                 Storage::Raw => "raw".into(),
-                Storage::Alias(target) => {
+                Storage::Alias { target, .. } => {
                     format!(
                         "alias of {:?}",
                         directory.entries.get(*target).map_or("", |e| &e.info.name)

@@ -43,7 +43,7 @@ pub use error::{Error, Result};
 pub use output::{check_writable, write_file};
 pub use progress::{Progress, Silent};
 pub use report::{CompressReport, TensorReport};
-pub use size::InputSize;
+pub use size::{InputSize, Sharing};
 pub use temporary::{Temporary, remove_temporaries};
 pub use tersor_codec as codec;
 

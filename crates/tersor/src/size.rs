@@ -26,13 +26,26 @@ fn is_buffer(name: &str) -> bool {
         .any(|end| name.ends_with(end))
 }
 
+/// What a tensor has in common with an earlier one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Sharing {
+    /// Nothing.
+    Own,
+    /// Its bytes, which a file stores for both.
+    Equal,
+    /// Its storage: the bytes are in the checkpoint once.
+    Tied,
+}
+
 impl InputSize {
-    /// Counts tensors; those that equal an earlier one, which is said beside them, are passed over.
-    pub fn of<'t>(tensors: impl Iterator<Item = (&'t TensorInfo, bool)>) -> Self {
+    /// Counts tensors: bytes as stored, elements once.
+    pub fn of<'t>(tensors: impl Iterator<Item = (&'t TensorInfo, Sharing)>) -> Self {
         let mut size = Self::default();
-        for (info, _) in tensors.filter(|(_, is_shared)| !is_shared) {
-            size.bytes += info.size_bytes().unwrap_or(0);
-            if info.dtype.is_float() {
+        for (info, sharing) in tensors {
+            if sharing != Sharing::Tied {
+                size.bytes += info.size_bytes().unwrap_or(0);
+            }
+            if sharing == Sharing::Own && info.dtype.is_float() {
                 let n = info.n_elements().unwrap_or(0);
                 size.n_weights += n;
                 size.n_parameters += if is_buffer(&info.name) { 0 } else { n };
@@ -42,18 +55,13 @@ impl InputSize {
     }
 
     pub(crate) fn of_designer(designer: &Designer<'_>) -> Self {
-        let checkpoint = designer.checkpoint;
-        let tensors = || checkpoint.tensors().iter().enumerate();
-        let is_alias = |i: usize| {
-            let plan = designer.plan.tensors.get(i);
-            matches!(plan.map(|p| &p.treatment), Some(Treatment::Alias(_)))
+        let sharing = |i: usize| match designer.plan.tensors.get(i).map(|p| &p.treatment) {
+            Some(Treatment::Alias(_)) if designer.checkpoint.alias_of(i).is_some() => Sharing::Tied,
+            Some(Treatment::Alias(_)) => Sharing::Equal,
+            _ => Sharing::Own,
         };
-        // As stored: tied tensors once, but copies that merely hold the same bytes as often as they are there.
-        let stored = Self::of(tensors().map(|(i, t)| (t, checkpoint.alias_of(i).is_some())));
-        Self {
-            bytes: stored.bytes,
-            ..Self::of(tensors().map(|(i, t)| (t, is_alias(i))))
-        }
+        let tensors = designer.checkpoint.tensors().iter().enumerate();
+        Self::of(tensors.map(|(i, t)| (t, sharing(i))))
     }
 
     /// Bits of a file per weight.

@@ -140,7 +140,13 @@ fn tied_tensors_are_stored_once() {
     let reader = FileReader::new(&compressed.bytes, Limits::NONE).unwrap();
     let entries = &reader.directory().entries;
     let at = |name: &str| entries.iter().position(|e| e.info.name == name).unwrap();
-    assert_eq!(entries[at(TIED[1])].storage, Storage::Alias(at(TIED[0])));
+    assert_eq!(
+        entries[at(TIED[1])].storage,
+        Storage::Alias {
+            target: at(TIED[0]),
+            tied: true
+        }
+    );
     let stored = compressed
         .report
         .tensors

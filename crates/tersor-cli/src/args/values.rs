@@ -82,6 +82,8 @@ pub(crate) enum CoderArg {
     /// Asymmetric numeral systems.
     #[default]
     Ans,
+    /// Adaptive arithmetic coding in contexts: the smallest, decoded more slowly.
+    Context,
     /// The smallest of them.
     Auto,
 }
@@ -92,6 +94,7 @@ impl From<CoderArg> for Option<Coder> {
             CoderArg::Fixed => Some(Coder::Fixed),
             CoderArg::Huffman => Some(Coder::Huffman),
             CoderArg::Ans => Some(Coder::Ans),
+            CoderArg::Context => Some(Coder::Context),
             CoderArg::Auto => None,
         }
     }

@@ -3,8 +3,9 @@
 use crate::Status;
 use crate::args::Common;
 use crate::args::net::DemoArgs;
-use crate::output::{self, Align, Table};
+use crate::output;
 use crate::progress::Bar;
+use crate::table::{Align, Table};
 use anyhow::Context as _;
 use tersor_nets::experiments::{DemoOptions, DemoReport, Measured, demo};
 use tersor_nets::open_device;

@@ -8,10 +8,10 @@ use crate::table::{Align, TensorTable};
 use anyhow::Context as _;
 use serde::Serialize;
 use std::fmt::Write as _;
-use tersor::InputSize;
 use tersor::checkpoint::Checkpoint;
 use tersor::codec::{Limits, MAGIC};
 use tersor::inspect::{InspectReport, inspect};
+use tersor::{InputSize, Sharing};
 
 /// Describes a `.tersor` file or a checkpoint.
 pub(crate) fn run(args: &InspectArgs, common: &Common) -> anyhow::Result<Status> {
@@ -180,12 +180,14 @@ struct CheckpointReport<'a> {
 
 fn checkpoint(args: &InspectArgs, common: &Common, checkpoint: &Checkpoint) -> anyhow::Result<Status> {
     let infos = checkpoint.tensors();
-    let size = InputSize::of(
-        infos
-            .iter()
-            .enumerate()
-            .map(|(i, info)| (info, checkpoint.alias_of(i).is_some())),
-    );
+    let sharing = |i| {
+        if checkpoint.alias_of(i).is_some() {
+            Sharing::Tied
+        } else {
+            Sharing::Own
+        }
+    };
+    let size = InputSize::of(infos.iter().enumerate().map(|(i, info)| (info, sharing(i))));
     let tensors = infos.iter().enumerate().map(|(i, info)| CheckpointTensor {
         name: &info.name,
         dtype: info.dtype.name(),

@@ -28,7 +28,7 @@ pub(super) fn checkpoint() -> QuantizedCheckpoint {
 fn the_documents_example_is_what_the_encoder_writes() {
     let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/format.md");
     let document = std::fs::read_to_string(path).unwrap();
-    let section = document.split("## 7 Worked example").nth(1).unwrap();
+    let section = document.split("## 8 Worked example").nth(1).unwrap();
     let section = section.split("\n## ").next().unwrap();
     // Rows of the table: offset, bytes in hexadecimal, meaning.
     let stated: Vec<u8> = section

@@ -44,10 +44,10 @@ struct Flipper {
 }
 
 impl BitCoder for Flipper {
-    fn bit(&mut self, model: &mut Bit, bit: bool) -> Result<bool> {
+    fn decide(&mut self, p_one: u32, bit: bool) -> bool {
         let flip = self.before == 0;
         self.before = self.before.wrapping_sub(1);
-        self.encoder.bit(model, bit ^ flip)
+        self.encoder.decide(p_one, bit ^ flip)
     }
 
     fn direct(&mut self, n_bits: u32, value: u32) -> Result<u32> {
@@ -155,7 +155,7 @@ fn of_run(coder: Coder, family: Family, distribution: &Distribution, payload: &[
     let bytes = group_bytes(family, payload, |encoder, header| {
         header
             .distributions
-            .code(encoder, n, Some(distribution))
+            .code(encoder, n, u64::MAX, Some(distribution))
             .map(drop)
     });
     of_group(coder, QUANTIZED, plain(n as u32), &bytes)
@@ -175,8 +175,10 @@ fn of_gaps(gap_bits: u64, n_survivors: u64, n_fillers: u64, payload: &[u8]) -> V
         header.gap_bits.code(encoder, gap_bits)?;
         header.n_survivors.code(encoder, n_survivors)?;
         header.n_gaps.code(encoder, n_fillers)?;
-        header.distributions.code(encoder, 1 << gap_bits, None)?;
-        header.distributions.code(encoder, 3, None).map(drop)
+        header
+            .distributions
+            .code(encoder, 1 << gap_bits, u64::MAX, None)?;
+        header.distributions.code(encoder, 3, u64::MAX, None).map(drop)
     });
     let codebook = Codebook::Grid {
         step: 0.5,
@@ -213,6 +215,7 @@ pub(super) fn all() -> Vec<Invalid> {
     list.extend(of_tables());
     list.extend(of_gap_runs());
     list.extend(of_payloads());
+    list.extend(of_context());
     list
 }
 
@@ -302,13 +305,33 @@ fn of_the_directory() -> Vec<Invalid> {
         })
     };
     let two = |second: Entry| of_directory(vec![entry("t", Storage::Raw), second], plain(4));
-    let mut other_shape = entry("u", Storage::Alias(0));
+    let mut other_shape = entry(
+        "u",
+        Storage::Alias {
+            target: 0,
+            tied: true,
+        },
+    );
     other_shape.info.shape = vec![2, 2];
-    let mut other_type = entry("u", Storage::Alias(0));
+    let mut other_type = entry(
+        "u",
+        Storage::Alias {
+            target: 0,
+            tied: true,
+        },
+    );
     other_type.info.dtype = Dtype::I32;
-    let chain = ["a", "b", "c"]
-        .into_iter()
-        .zip([Storage::Raw, Storage::Alias(0), Storage::Alias(1)]);
+    let chain = ["a", "b", "c"].into_iter().zip([
+        Storage::Raw,
+        Storage::Alias {
+            target: 0,
+            tied: true,
+        },
+        Storage::Alias {
+            target: 1,
+            tied: true,
+        },
+    ]);
     vec![
         corrupt(
             "duplicate-name",
@@ -320,12 +343,23 @@ fn of_the_directory() -> Vec<Invalid> {
         corrupt(
             "alias-of-itself",
             "an alias of tensor 0",
-            with(&|e| e.storage = Storage::Alias(0)),
+            with(&|e| {
+                e.storage = Storage::Alias {
+                    target: 0,
+                    tied: true,
+                }
+            }),
         ),
         corrupt(
             "alias-forward",
             "an alias of tensor 2",
-            two(entry("u", Storage::Alias(2))),
+            two(entry(
+                "u",
+                Storage::Alias {
+                    target: 2,
+                    tied: true,
+                },
+            )),
         ),
         corrupt("alias-of-another-shape", "an alias of tensor 0", two(other_shape)),
         corrupt("alias-of-another-type", "an alias of tensor 0", two(other_type)),
@@ -452,7 +486,16 @@ fn of_bits() -> Vec<Invalid> {
     let mut c64 = directory(vec![entry("t", Storage::Raw)], plain(4));
     c64.entries[0].info.dtype = Dtype::C64;
     let alias = directory(
-        vec![entry("t", Storage::Raw), entry("u", Storage::Alias(0))],
+        vec![
+            entry("t", Storage::Raw),
+            entry(
+                "u",
+                Storage::Alias {
+                    target: 0,
+                    tied: true,
+                },
+            ),
+        ],
         plain(4),
     );
     let mantissa = Codebook::Mantissa {
@@ -496,13 +539,6 @@ fn of_bits() -> Vec<Invalid> {
         case(
             "4.3",
             "UnknownCoder",
-            "coder-reserved",
-            "coder number 3",
-            &coded(Coder::Ans),
-        ),
-        case(
-            "4.3",
-            "UnknownCoder",
             "coder-unknown",
             "coder number 5",
             &coded(Coder::Deflate),
@@ -511,7 +547,7 @@ fn of_bits() -> Vec<Invalid> {
 }
 
 fn of_limits() -> Vec<Invalid> {
-    let limit = invalid("6", "LimitExceeded");
+    let limit = invalid("7", "LimitExceeded");
     let mut huge = directory(vec![entry("t", QUANTIZED)], plain(4));
     huge.entries[0].info.shape = vec![1 << 20, 1 << 20];
     let mut counts = RangeEncoder::new();
@@ -548,7 +584,10 @@ fn of_limits() -> Vec<Invalid> {
 fn of_headers() -> Vec<Invalid> {
     let uniform = Distribution::Uniform { n: 4 };
     let good = group_bytes(Family::Fixed, &[0b0001_1011], |encoder, header| {
-        header.distributions.code(encoder, 4, Some(&uniform)).map(drop)
+        header
+            .distributions
+            .code(encoder, 4, u64::MAX, Some(&uniform))
+            .map(drop)
     });
     let of = |bytes: &[u8]| of_group(Coder::Fixed, QUANTIZED, plain(4), bytes);
     let mut long_varint = vec![good[0] | 0x80, 0];
@@ -596,8 +635,11 @@ fn of_tables() -> Vec<Invalid> {
     let other_alphabet = {
         let lengths = Distribution::Lengths(vec![1, 1]);
         let bytes = group_bytes(Family::Huffman, &[0; 8], |encoder, header| {
-            header.distributions.code(encoder, 2, Some(&lengths))?;
-            header.distributions.code(encoder, 4, Some(&lengths)).map(drop)
+            header.distributions.code(encoder, 2, u64::MAX, Some(&lengths))?;
+            header
+                .distributions
+                .code(encoder, 4, u64::MAX, Some(&lengths))
+                .map(drop)
         });
         let second = Storage::Quantized {
             codebook: 1,
@@ -617,17 +659,17 @@ fn of_tables() -> Vec<Invalid> {
                 table[i] = 256;
                 header
                     .distributions
-                    .code(encoder, n, Some(&frequencies(8, &table)))?;
+                    .code(encoder, n, u64::MAX, Some(&frequencies(8, &table)))?;
             }
             Ok(())
         });
         let entries = (0..65).map(|i| entry(&format!("t{i}"), QUANTIZED)).collect();
         let mut directory = directory(entries, plain(n as u32));
-        directory.groups = vec![group(
-            Coder::Ans,
-            &bytes,
-            (0..65).map(|i| segment(i, 4)).collect(),
-        )];
+        for entry in &mut directory.entries {
+            entry.info.shape = vec![256];
+        }
+        let segments = (0..65).map(|i| segment(i, 256)).collect();
+        directory.groups = vec![group(Coder::Ans, &bytes, segments)];
         file(&directory_bytes(&directory), &bytes, 0)
     };
     vec![
@@ -652,6 +694,11 @@ fn of_tables() -> Vec<Invalid> {
             other_alphabet,
         ),
         explicit("too-many-tables", "tables of more than 4194304 symbols", too_many),
+        explicit(
+            "table-for-few-symbols",
+            "a table of 4096 entries for 4 symbols",
+            ans(12, &[4093, 1, 1, 1]),
+        ),
         explicit("huffman-overfull", "exceeds its total", huffman(&[1, 2, 1])),
         explicit(
             "huffman-underfull",
@@ -766,6 +813,56 @@ fn of_payloads() -> Vec<Invalid> {
             "deflate-truncated",
             "inside group",
             of_deflate(&whole[..whole.len() - 1]),
+        ),
+    ]
+}
+
+fn of_context() -> Vec<Invalid> {
+    let corrupt = invalid("6", "Corrupt");
+    // The codebook has no zero, so the centre comes first; 2 k stands for k, 2 k - 1 for -k.
+    let of_centre = |code| {
+        let mut encoder = RangeEncoder::new();
+        UintModel::default().code(&mut encoder, code).unwrap();
+        of_group(Coder::Context, QUANTIZED, plain(4), &encoder.finish())
+    };
+    // With a zero, a bit tells that the centre is another symbol.
+    let of_own_centre = {
+        let mut encoder = RangeEncoder::new();
+        encoder.bit(&mut Bit::default(), true).unwrap();
+        UintModel::default().code(&mut encoder, 2 * 65535).unwrap();
+        let codebook = Codebook::Grid {
+            step: 1.0,
+            first: -2,
+            n_levels: 5,
+        };
+        of_group(Coder::Context, QUANTIZED, codebook, &encoder.finish())
+    };
+    let segment = SegmentInput::Symbols {
+        symbols: &[3, 0, 2, 1],
+        n_levels: 4,
+        zero: None,
+        shape: &[4],
+        first: 0,
+    };
+    let mut trailing = encode_group(&[segment], Coder::Context).unwrap();
+    trailing.extend([0; 9]);
+    vec![
+        corrupt("context-centre-above", "the centre 4 of 4 levels", of_centre(8)),
+        corrupt("context-centre-below", "the centre -1 of 4 levels", of_centre(1)),
+        corrupt(
+            "context-own-centre",
+            "the centre 65535 of 5 levels",
+            of_own_centre,
+        ),
+        corrupt(
+            "context-trailing-bytes",
+            "follow its end",
+            of_group(Coder::Context, QUANTIZED, plain(4), &trailing),
+        ),
+        invalid("6", "Truncated")(
+            "context-truncated",
+            "inside group",
+            of_group(Coder::Context, Storage::Raw, plain(1), &[0x5a]),
         ),
     ]
 }

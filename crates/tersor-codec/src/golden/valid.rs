@@ -23,6 +23,7 @@ pub(super) const FEATURES: &[&str] = &[
     "blob",
     "chunk",
     "constant",
+    "context",
     "deflate",
     "empty tensor",
     "explicit",
@@ -133,7 +134,10 @@ fn network() -> QuantizedCheckpoint {
             (info("scaled", Dtype::Bf16, &[4, 5, 3]), scaled),
             (
                 info("tied.weight", Dtype::F32, &[8, 4, 3, 3]),
-                TensorData::Alias(1),
+                TensorData::Alias {
+                    target: 1,
+                    tied: true,
+                },
             ),
             (info("ones", Dtype::F32, &[70]), quantized(0, vec![8; 70])),
             (info("scale", Dtype::F32, &[]), quantized(2, vec![1])),
@@ -257,6 +261,56 @@ fn chunks() -> QuantizedCheckpoint {
     )
 }
 
+/// Shapes, alphabets and sequences of tensors that an adaptive coder tells apart.
+fn shapes() -> QuantizedCheckpoint {
+    let wide = Codebook::Mantissa {
+        mantissa_bits: 10,
+        first: 120_000,
+        n_levels: 3000,
+    };
+    let signs = Codebook::Table(vec![-0.25, 0.25]);
+    let positive = Codebook::Grid {
+        step: 0.5,
+        first: 0,
+        n_levels: 40,
+    };
+    let negative = Codebook::Table((0..300).map(|i| i as f32 - 299.0).collect());
+    let one = Codebook::Table(vec![1.5]);
+    let tensors: [(&[u64], usize, Vec<u16>); 16] = [
+        // A tensor with as many channels as the one before has rows.
+        (&[6, 4, 3, 3], 0, bell(20, 216, 9)),
+        (&[5, 6, 3, 3], 0, sparse(21, 270, 9, 4, 3)),
+        (&[40], 1, bell(22, 40, 3000)),
+        (&[7, 30], 0, bell(23, 210, 9)),
+        (&[40], 1, bell(24, 40, 3000)),
+        (&[9, 7, 1, 1], 0, bell(25, 63, 9)),
+        (&[3, 2, 5], 0, bell(26, 30, 9)),
+        (&[2, 3, 2, 2, 3], 0, bell(27, 72, 9)),
+        (&[20, 60], 0, sparse(28, 1200, 9, 4, 40)),
+        (&[1, 90], 2, bell(29, 90, 40)),
+        (&[90, 1], 3, sparse(30, 90, 300, 299, 4)),
+        (&[25], 4, bell(31, 25, 2)),
+        (&[4, 8], 4, bell(32, 32, 2)),
+        (&[2, 1, 6, 6], 2, bell(33, 72, 40)),
+        (&[12], 5, vec![0; 12]),
+        // Positive values far from zero, with a centre of their own.
+        (&[200], 2, bell(34, 200, 12).iter().map(|s| s + 28).collect()),
+    ];
+    let tensors = tensors
+        .into_iter()
+        .enumerate()
+        .map(|(i, (shape, codebook, symbols))| {
+            (
+                info(&format!("{i}"), Dtype::F8E5m2, shape),
+                quantized(codebook, symbols),
+            )
+        });
+    checkpoint(
+        tensors.collect(),
+        vec![grid(), wide, positive, negative, signs, one],
+    )
+}
+
 pub(super) fn all() -> Vec<Valid> {
     let options = EncodeOptions::default();
     let ans_chunks = options.with_group_elements(64);
@@ -279,6 +333,21 @@ pub(super) fn all() -> Vec<Valid> {
             "chunks-huffman.tersor",
             chunks(),
             ans_chunks.with_coder(Coder::Huffman),
+        ),
+        (
+            "network-context.tersor",
+            network(),
+            options.with_coder(Coder::Context),
+        ),
+        (
+            "shapes-context.tersor",
+            shapes(),
+            options.with_coder(Coder::Context),
+        ),
+        (
+            "chunks-context.tersor",
+            chunks(),
+            ans_chunks.with_coder(Coder::Context),
         ),
         ("empty.tersor", QuantizedCheckpoint::default(), options),
         (
@@ -340,7 +409,7 @@ pub(super) fn features(file: &[u8]) -> BTreeSet<String> {
                 add("scales", scales.is_some());
             }
             Storage::Raw => add(&format!("raw {}", info.dtype), true),
-            Storage::Alias(_) => add("alias", true),
+            Storage::Alias { .. } => add("alias", true),
         }
     }
     for (index, group) in directory.groups.iter().enumerate() {
@@ -349,7 +418,7 @@ pub(super) fn features(file: &[u8]) -> BTreeSet<String> {
         let n = directory.items().find(|i| i.0 == segments[0].item).unwrap().1;
         add("chunk", segments[0].len < n);
         let Some(family) = family(group.coder) else {
-            add("deflate", true);
+            add(group.coder.name(), true);
             continue;
         };
         let (distributions, n_symbols) =
@@ -413,7 +482,7 @@ fn distributions(
         } else if n > 0 {
             let coder: &mut DistributionCoder = &mut header.distributions;
             for _ in 0..directory.item_bytes(segment.item) {
-                found.push((coder.code(&mut decoder, 256, None).unwrap(), false));
+                found.push((coder.code(&mut decoder, 256, n as u64, None).unwrap(), false));
                 n_symbols += n as u64;
             }
         }

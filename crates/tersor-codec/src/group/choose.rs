@@ -69,7 +69,11 @@ pub(super) fn choose(
     let uniform = Distribution::Uniform { n };
     let bits = payload_bits(counts, &uniform, family) + 1.0;
     let mut best = (uniform, bits);
+    let n_symbols = counts.iter().sum();
     let mut consider = |distribution: Distribution, table_bits: f64, handicap: f64| {
+        if !distribution.suits(n_symbols) {
+            return;
+        }
         let bits = payload_bits(counts, &distribution, family) + table_bits;
         if bits * (1.0 + handicap) < best.1 {
             best = (distribution, bits);
@@ -155,9 +159,17 @@ pub(super) fn choose_gaps(
 }
 
 /// Bits that symbols with these counts take under `coder`, with the table that describes them; an estimate from the
-/// counts alone, good to a few bytes. Zeros are counted as ordinary symbols.
+/// counts alone, good to a few bytes for static distributions. Zeros are counted as ordinary symbols. For
+/// [`Coder::Context`] it is what the symbols take without any context.
 pub fn estimate_bits(counts: &[u64], coder: Coder) -> f64 {
-    family(coder).map_or(0.0, |family| {
-        choose(counts, &DistributionCoder::new(family), family, None).1
-    })
+    match (family(coder), coder) {
+        (Some(family), _) => choose(counts, &DistributionCoder::new(family), family, None).1,
+        (None, Coder::Context) => {
+            let total = counts.iter().sum::<u64>() as f64;
+            let used = counts.iter().filter(|&&c| c > 0).map(|&c| c as f64);
+            // Besides the entropy, a counter takes about half the logarithm of what it has seen to learn.
+            used.map(|c| c * (total / c).log2() + 0.5 * c.log2()).sum()
+        }
+        (None, _) => 0.0,
+    }
 }

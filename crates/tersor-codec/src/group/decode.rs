@@ -1,16 +1,13 @@
 //! Decoding a group.
 
-use super::{Header, SegmentOutput, family};
+use super::{BLOCK, Header, SegmentOutput, family};
 use crate::distribution::{Distribution, Family};
 use crate::range::{BitCoder, RangeDecoder};
 use crate::varint::read_varint;
-use crate::{Coder, Error, Result, gaps, huffman, rans};
+use crate::{Coder, Error, Result, context, gaps, huffman, rans};
 use miniz_oxide::inflate::TINFLStatus;
 use miniz_oxide::inflate::core::{DecompressorOxide, decompress, inflate_flags};
 use std::sync::Arc;
-
-/// Symbols decoded before they are turned into values: few enough for the fastest cache.
-const BLOCK: usize = 1 << 12;
 
 /// Reads the symbols of one run after the other.
 enum Stream<'a> {
@@ -26,9 +23,10 @@ enum RunTable {
 }
 
 impl RunTable {
-    fn new(distribution: &Distribution, family: Family) -> Result<Self> {
+    /// A table for a run of so many symbols.
+    fn new(distribution: &Distribution, family: Family, n_symbols: usize) -> Result<Self> {
         if family == Family::Ans {
-            rans::Table::new(distribution).map(Self::Ans)
+            rans::Table::new(distribution, n_symbols).map(Self::Ans)
         } else {
             huffman::Table::new(distribution).map(Self::Bits)
         }
@@ -91,7 +89,8 @@ pub(crate) fn read_layout(
         return Ok(Layout::Empty);
     }
     if zero.is_none() || n_levels < 2 || !decoder.bit(&mut header.use_gaps, false)? {
-        return Ok(Layout::Plain(header.distributions.code(decoder, n_levels, None)?));
+        let distribution = header.distributions.code(decoder, n_levels, n as u64, None)?;
+        return Ok(Layout::Plain(distribution));
     }
     let gap_bits = header.gap_bits.code(decoder, 0)?;
     let n_survivors = header.n_survivors.code(decoder, 0)?;
@@ -103,8 +102,10 @@ pub(crate) fn read_layout(
         return Err(Error::corrupt("group header", what));
     }
     let gap_bits = gap_bits as u32;
-    let gaps = header.distributions.code(decoder, 1 << gap_bits, None)?;
-    let survivors = header.distributions.code(decoder, n_levels - 1, None)?;
+    let gaps = header.distributions.code(decoder, 1 << gap_bits, n_gaps, None)?;
+    let survivors = header
+        .distributions
+        .code(decoder, n_levels - 1, n_survivors, None)?;
     Ok(Layout::Gaps {
         gap_bits,
         n_gaps: n_gaps as usize,
@@ -117,14 +118,17 @@ pub(crate) fn read_layout(
 /// Decodes a group into its segments.
 ///
 /// Memory beyond the outputs stays below 6 bytes per element of a tensor with gaps, plus 16 MiB of distributions, plus
-/// a table of at most 1 MiB; DEFLATE takes as much as the outputs.
+/// a table of at most 1 MiB; DEFLATE takes as much as the outputs, the coder `context` up to 7 bytes per element.
 ///
 /// # Errors
 /// [`Error::Truncated`] or [`Error::Corrupt`] if the bytes are not a group with these segments. What was written to the
 /// outputs is then unspecified.
 pub fn decode_group(bytes: &[u8], coder: Coder, segments: &mut [SegmentOutput<'_>]) -> Result<()> {
     let Some(family) = family(coder) else {
-        return inflate(bytes, segments);
+        return match coder {
+            Coder::Context => context::decode_group(bytes, segments),
+            _ => inflate(bytes, segments),
+        };
     };
     let (header_len, rest) = read_varint(bytes).ok_or_else(|| {
         if bytes.len() < 9 && bytes.iter().all(|b| b & 0x80 != 0) {
@@ -143,7 +147,9 @@ pub fn decode_group(bytes: &[u8], coder: Coder, segments: &mut [SegmentOutput<'_
     let mut n_symbols = 0u64;
     for segment in segments.iter() {
         let (layout, n) = match segment {
-            SegmentOutput::Symbols { out, n_levels, zero } => (
+            SegmentOutput::Symbols {
+                out, n_levels, zero, ..
+            } => (
                 read_layout(&mut header, &mut decoder, out.len(), *n_levels, *zero)?,
                 out.len(),
             ),
@@ -159,8 +165,9 @@ pub fn decode_group(bytes: &[u8], coder: Coder, segments: &mut [SegmentOutput<'_
             }
             SegmentOutput::Raw { out: [], .. } => (Layout::Empty, 0),
             SegmentOutput::Raw { out, item_bytes } => {
+                let n = out.len().checked_div(*item_bytes).unwrap_or(0) as u64;
                 let planes: Result<_> = (0..*item_bytes)
-                    .map(|_| header.distributions.code(&mut decoder, 256, None))
+                    .map(|_| header.distributions.code(&mut decoder, 256, n, None))
                     .collect();
                 (Layout::Planes(planes?), out.len())
             }
@@ -180,6 +187,21 @@ pub fn decode_group(bytes: &[u8], coder: Coder, segments: &mut [SegmentOutput<'_
     stream.finish()
 }
 
+/// Bits that each segment of a group takes, if its coder tells: a static one has tables that segments share.
+///
+/// # Errors
+/// As [`decode_group`].
+pub(crate) fn measure_group(
+    bytes: &[u8],
+    coder: Coder,
+    segments: &mut [SegmentOutput<'_>],
+) -> Result<Option<Vec<f64>>> {
+    match coder {
+        Coder::Context => context::measure_group(bytes, segments).map(Some),
+        _ => Ok(None),
+    }
+}
+
 fn decode_segment(
     stream: &mut Stream<'_>,
     family: Family,
@@ -190,7 +212,7 @@ fn decode_segment(
     match (layout, segment) {
         (Layout::Empty, _) => Ok(()),
         (Layout::Plain(distribution), SegmentOutput::Symbols { out, .. }) => {
-            stream.run(&RunTable::new(distribution, family)?, out)
+            stream.run(&RunTable::new(distribution, family, out.len())?, out)
         }
         (
             Layout::Plain(distribution),
@@ -201,7 +223,8 @@ fn decode_segment(
                 ..
             },
         ) => {
-            let table = RunTable::new(distribution, family)?;
+            let n_symbols = out.len() / dequantizer.size_bytes();
+            let table = RunTable::new(distribution, family, n_symbols)?;
             for (i, out) in out.chunks_mut(BLOCK * dequantizer.size_bytes()).enumerate() {
                 let symbols = block
                     .get_mut(..out.len() / dequantizer.size_bytes())
@@ -213,7 +236,7 @@ fn decode_segment(
         }
         (Layout::Planes(planes), SegmentOutput::Raw { out, item_bytes }) => {
             for (plane, distribution) in planes.iter().enumerate() {
-                let table = RunTable::new(distribution, family)?;
+                let table = RunTable::new(distribution, family, out.len() / *item_bytes)?;
                 for out in out.chunks_mut(BLOCK * *item_bytes) {
                     let symbols = block.get_mut(..out.len() / *item_bytes).unwrap_or_default();
                     stream.run(&table, symbols)?;
@@ -240,7 +263,7 @@ fn decode_segment(
             segment,
         ) => {
             let mut gap_symbols = vec![0; *n_gaps];
-            stream.run(&RunTable::new(gaps, family)?, &mut gap_symbols)?;
+            stream.run(&RunTable::new(gaps, family, *n_gaps)?, &mut gap_symbols)?;
             let (n, zero) = match segment {
                 SegmentOutput::Symbols { out, zero, .. } => (out.len(), *zero),
                 SegmentOutput::Values {
@@ -255,7 +278,7 @@ fn decode_segment(
             let positions = gaps::positions(&gap_symbols, *gap_bits, n, *n_survivors)?;
             drop(gap_symbols);
             fill_zeros(segment, zero);
-            let table = RunTable::new(survivors, family)?;
+            let table = RunTable::new(survivors, family, *n_survivors)?;
             for positions in positions.chunks(BLOCK) {
                 let symbols = block.get_mut(..positions.len()).unwrap_or_default();
                 stream.run(&table, symbols)?;

@@ -5,7 +5,7 @@ use super::{Header, SegmentInput, family};
 use crate::distribution::{Distribution, Family};
 use crate::range::{BitCoder, RangeEncoder};
 use crate::varint::write_varint;
-use crate::{Coder, Error, Result, gaps, huffman, rans};
+use crate::{Coder, Error, Result, context, gaps, huffman, rans};
 use std::borrow::Cow;
 use std::collections::HashMap;
 
@@ -28,6 +28,7 @@ fn pools(segments: &[SegmentInput<'_>]) -> Pools {
             symbols,
             n_levels,
             zero,
+            ..
         } = *segment
             && symbols.len() < POOLED_BELOW
         {
@@ -61,7 +62,8 @@ impl<'a> GroupEncoder<'a> {
         }
         let distributions = &mut self.header.distributions;
         let distribution = choose(&count(&symbols, n), distributions, self.family, pool).0;
-        distributions.code(&mut self.encoder, n, Some(&distribution))?;
+        let n_symbols = symbols.len() as u64;
+        distributions.code(&mut self.encoder, n, n_symbols, Some(&distribution))?;
         self.runs.push(Run {
             symbols,
             distribution,
@@ -76,6 +78,7 @@ impl<'a> GroupEncoder<'a> {
                 symbols,
                 n_levels,
                 zero,
+                ..
             } => self.symbols(symbols, n_levels, zero, pools),
             SegmentInput::Raw { bytes, item_bytes } => (0..item_bytes).try_for_each(|plane| {
                 let plane: Vec<u16> = bytes
@@ -133,7 +136,10 @@ impl<'a> GroupEncoder<'a> {
 /// [`Error::Invalid`] if a symbol is outside its alphabet, or `coder` is [`Coder::Deflate`] and a segment is not raw.
 pub fn encode_group(segments: &[SegmentInput<'_>], coder: Coder) -> Result<Vec<u8>> {
     let Some(family) = family(coder) else {
-        return deflate(segments);
+        return match coder {
+            Coder::Context => context::encode_group(segments),
+            _ => deflate(segments),
+        };
     };
     let header = Header::new(family);
     let mut group = GroupEncoder {

@@ -1,7 +1,7 @@
 //! A group: tensors, or a chunk of one, coded together; the unit of coding, random access and checksum.
 //!
-//! Its bytes are a header (which distribution each run of symbols has, range coded) and one stream of symbols.
-//! `docs/format.md`, "Groups".
+//! Its bytes are a header (which distribution each run of symbols has, range coded) and one stream of symbols; with the
+//! coder `context` one range coded stream, see [`crate::context`]. `docs/format.md`, "Groups".
 
 mod choose;
 mod decode;
@@ -9,6 +9,7 @@ mod encode;
 
 pub use choose::estimate_bits;
 pub use decode::decode_group;
+pub(crate) use decode::measure_group;
 #[cfg(test)]
 pub(crate) use decode::{Layout, read_layout};
 pub use encode::{encode_group, encoded_len_bytes};
@@ -21,6 +22,9 @@ use crate::range::{Bit, UintModel};
 /// Most elements of one group: what bounds a decoder's memory.
 pub const MAX_GROUP_ELEMENTS: u64 = 1 << 24;
 
+/// Symbols decoded before they are turned into values: few enough for the fastest cache.
+pub(crate) const BLOCK: usize = 1 << 12;
+
 /// What one tensor, or a chunk of one, contributes to a group.
 #[derive(Clone, Copy, Debug)]
 pub enum SegmentInput<'a> {
@@ -32,6 +36,10 @@ pub enum SegmentInput<'a> {
         n_levels: usize,
         /// The symbol whose level is zero: its positions may be coded as gaps.
         zero: Option<u16>,
+        /// Shape of the tensor.
+        shape: &'a [u64],
+        /// Index in the tensor of the first element.
+        first: u64,
     },
     /// Bytes to be stored losslessly.
     Raw {
@@ -53,6 +61,10 @@ pub enum SegmentOutput<'a> {
         n_levels: usize,
         /// The symbol whose level is zero.
         zero: Option<u16>,
+        /// Shape of the tensor.
+        shape: &'a [u64],
+        /// Index in the tensor of the first element.
+        first: u64,
     },
     /// Values of a quantized tensor.
     Values {
@@ -97,11 +109,12 @@ impl Header {
     }
 }
 
+/// How a coder with static distributions writes them.
 pub(crate) fn family(coder: Coder) -> Option<Family> {
     match coder {
         Coder::Fixed => Some(Family::Fixed),
         Coder::Huffman => Some(Family::Huffman),
         Coder::Ans => Some(Family::Ans),
-        Coder::Deflate => None,
+        Coder::Context | Coder::Deflate => None,
     }
 }

@@ -42,7 +42,7 @@ pub(crate) fn tensor_of(quantized: &QuantizedCheckpoint, name: &str) -> Option<u
         .iter()
         .position(|t| bare(&t.info.name) == name)?;
     match quantized.tensors.get(found)?.data {
-        tersor_codec::TensorData::Alias(target) => Some(target),
+        tersor_codec::TensorData::Alias { target, .. } => Some(target),
         _ => Some(found),
     }
 }

@@ -142,7 +142,7 @@ pub fn compare(
             continue;
         }
         let decoded = match entry.storage {
-            Storage::Alias(target) => aliases.read(target)?,
+            Storage::Alias { target, .. } => aliases.read(target)?,
             _ => items.read(item)?,
         };
         let bytes = original.bytes(index)?;

@@ -3,8 +3,9 @@
 use crate::Status;
 use crate::args::Common;
 use crate::args::net::{ExperimentArg, ReproduceArgs};
-use crate::output::{self, Align, Table};
+use crate::output;
 use crate::progress::Bar;
+use crate::table::{Align, Table};
 use anyhow::{Context as _, bail};
 use tersor_nets::experiments::{
     Checked, Measured, PAPER_METHODS, Table1Options, Table1Report, check_table1, table1,

@@ -1,0 +1,380 @@
+//! A walk over the elements of a segment: what is known of each before it is coded.
+
+use super::counter::rate;
+use super::logistic::log2;
+use super::mixer::Mixer;
+use super::segment::Extent;
+use super::shape::{Kind, Shape};
+
+/// A magnitude of 1 in the units of means.
+const UNIT: u32 = 1 << 16;
+/// Means are taken for a little more, so that their logarithms have a bound: 2^-12.
+const LEAST: u32 = 16;
+/// Largest magnitude that statistics see.
+const MAX_MAGNITUDE: u32 = 255;
+/// Largest magnitude of a neighbour.
+const MAX_NEIGHBOUR: u32 = 32;
+/// Counts at which the means of columns, rows and the tensor stop to slow down.
+const COLUMN_COUNT: usize = 150;
+const ROW_COUNT: usize = 80;
+const TENSOR_COUNT: usize = 250;
+
+/// Alphabets of vectors that are told apart.
+const N_VECTOR_MEANS: usize = 64;
+
+/// Features of the expected magnitude: row, column and neighbours against the tensor, and 1.
+const N_FEATURES: usize = 4;
+/// Classes of the expected magnitude: quarters of octaves.
+pub(super) const N_SCALES: usize = 64;
+/// log2 of the least expected magnitude, in the units of means.
+const LEAST_SCALE: i32 = 6 << 8;
+
+const LEFT: usize = 0;
+const UP: usize = 1;
+const UP_LEFT: usize = 2;
+const UP_RIGHT: usize = 3;
+const UP2: usize = 4;
+const LEFT2: usize = 5;
+const N_NEIGHBOURS: usize = 6;
+
+/// What is known of an element before it is coded.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Site {
+    pub(super) kind: Kind,
+    /// Class of the expected magnitude.
+    pub(super) scale: usize,
+    /// Set of weights for magnitudes.
+    pub(super) weights: usize,
+    /// Contexts of magnitudes.
+    pub(super) contexts: [usize; 3],
+    /// Row and column against the tensor, in octaves.
+    pub(super) inputs: [i32; 2],
+    /// Context of the sign: four neighbours' signs.
+    pub(super) signs: usize,
+    /// Set of weights for signs.
+    pub(super) tap: usize,
+    /// Neighbours and the kernel so far, as logits.
+    pub(super) sign_inputs: [i32; 4],
+    log_scale: i32,
+    features: [i32; N_FEATURES],
+}
+
+/// What one tensor hands to the next.
+#[derive(Clone, Debug)]
+pub(super) struct Statistics {
+    /// From features to the expected magnitude, per kind.
+    units: [Mixer<N_FEATURES>; Kind::COUNT],
+    /// Mean magnitude of the last tensor of each kind.
+    means: [u32; Kind::COUNT],
+    /// Mean magnitude of the last vector among those whose alphabets' sizes leave the same remainder; 0 before the first.
+    vector_means: [u32; N_VECTOR_MEANS],
+    /// Mean magnitude of each row of the last tensor that had rows.
+    rows: Vec<u32>,
+}
+
+impl Statistics {
+    pub(super) fn new() -> Self {
+        Self {
+            units: [Mixer([16_000, 24_000, 12_000, 0]); Kind::COUNT],
+            means: [UNIT; Kind::COUNT],
+            vector_means: [0; N_VECTOR_MEANS],
+            rows: Vec::new(),
+        }
+    }
+
+    /// Mean magnitude that a tensor starts from.
+    fn mean(&self, kind: Kind, n_levels: usize) -> u32 {
+        match self.vector_means.get(n_levels % N_VECTOR_MEANS) {
+            Some(&mean) if kind == Kind::Vector && mean > 0 => mean,
+            _ => self.means.get(kind as usize).copied().unwrap_or(UNIT),
+        }
+    }
+}
+
+/// Where the neighbours of one tap are.
+#[derive(Clone, Copy, Debug, Default)]
+struct Tap {
+    /// All ones for a neighbour that there is, else zero.
+    masks: [i8; N_NEIGHBOURS],
+    /// Turns a weighted sum of the nearest neighbours to a mean.
+    share: u32,
+}
+
+impl Tap {
+    fn in_kernel(tap: usize, width: usize) -> Self {
+        let (x, y) = (tap % width, tap / width);
+        let right = x + 1 < width;
+        let there = [x > 0, y > 0, x > 0 && y > 0, y > 0 && right, y > 1, x > 1];
+        let [left, up, up_left, up_right, ..] = there.map(u32::from);
+        Self {
+            masks: there.map(|t| -i8::from(t)),
+            share: UNIT / (2 * left + 2 * up + up_left + up_right + 2),
+        }
+    }
+
+    const IN_MATRIX: Self = Self {
+        masks: [-1; N_NEIGHBOURS],
+        share: UNIT / 8,
+    };
+}
+
+/// Position in a segment, with statistics of its rows and columns.
+#[derive(Clone, Debug)]
+pub(super) struct Walk {
+    shape: Shape,
+    n_levels: usize,
+    /// Distances within a byte, after a margin of zeros.
+    history: Vec<i8>,
+    /// Where the next distance goes in the history.
+    here: usize,
+    /// How far back the neighbours are.
+    offsets: [usize; N_NEIGHBOURS],
+    taps: Vec<Tap>,
+    /// Place in the kernel.
+    tap: usize,
+    /// Mean magnitude per column, counted from where the walk began.
+    columns: Vec<u32>,
+    column: usize,
+    row: u32,
+    tensor: u32,
+    /// Logarithms of the means of row and tensor at the start of the kernel.
+    log_row: i32,
+    log_tensor: i32,
+    /// Sums of magnitudes and of distances in the kernel so far.
+    kernel_sum: u32,
+    kernel_signed: i32,
+    /// 2^16 over the elements of a kernel.
+    reciprocal: u32,
+    n_rows: usize,
+    n_kernels: usize,
+    n_in_row: usize,
+    /// Sum of magnitudes in the row so far.
+    row_sum: u64,
+    /// Mean magnitude of each row.
+    rows: Vec<u32>,
+}
+
+impl Walk {
+    /// A walk over the elements, at least one, of a segment.
+    pub(super) fn new(extent: Extent<'_>, statistics: &Statistics) -> Self {
+        let Extent {
+            first, n, n_levels, ..
+        } = extent;
+        let shape = Shape::new(extent.shape);
+        let mean = statistics.mean(shape.kind, n_levels);
+        let line = if shape.kind == Kind::Kernels {
+            shape.width
+        } else {
+            shape.n_columns
+        };
+        let offsets = [
+            1,
+            line,
+            line.saturating_add(1),
+            line.saturating_sub(1).max(1),
+            line.saturating_mul(2),
+            2,
+        ];
+        // What lies before the segment is zero.
+        let offsets = offsets.map(|offset| offset.min(n));
+        let margin = offsets.iter().copied().max().unwrap_or(0);
+        let tap = (first % shape.n_taps as u64) as usize;
+        let taps = if shape.kind == Kind::Kernels {
+            let n_taps = shape.n_taps.min(tap + n);
+            (0..n_taps).map(|tap| Tap::in_kernel(tap, shape.width)).collect()
+        } else {
+            vec![Tap::IN_MATRIX]
+        };
+        let mut walk = Self {
+            shape,
+            n_levels,
+            history: vec![0; margin + n],
+            here: margin,
+            offsets,
+            taps,
+            tap,
+            columns: columns(shape, n, mean, &statistics.rows),
+            column: 0,
+            row: mean,
+            tensor: mean,
+            log_row: 0,
+            log_tensor: 0,
+            kernel_sum: 0,
+            kernel_signed: 0,
+            reciprocal: UNIT / shape.n_taps.min(UNIT as usize) as u32,
+            n_rows: 0,
+            n_kernels: 0,
+            n_in_row: 0,
+            row_sum: 0,
+            rows: Vec::new(),
+        };
+        walk.begin_kernel();
+        walk
+    }
+
+    /// What is known of the next element.
+    #[inline(always)]
+    pub(super) fn site(&self, statistics: &Statistics) -> Site {
+        let Tap { masks, share } = self.taps.get(self.tap).copied().unwrap_or_default();
+        let neighbour = |i: usize| {
+            let value = self.history.get(self.here.wrapping_sub(self.offsets[i]));
+            value.copied().unwrap_or(0) & masks[i]
+        };
+        let (left, up, up_left, up_right) = (
+            neighbour(LEFT),
+            neighbour(UP),
+            neighbour(UP_LEFT),
+            neighbour(UP_RIGHT),
+        );
+        let (up2, left2) = (neighbour(UP2), neighbour(LEFT2));
+        let size = |v: i8| u32::from(v.unsigned_abs()).min(MAX_NEIGHBOUR);
+        let near = 2 * (size(left) + size(up)) + size(up_left) + size(up_right);
+
+        let tensor = self.log_tensor;
+        let column = log2(self.columns.get(self.column).copied().unwrap_or(0) + LEAST) - tensor;
+        let row = self.log_row - tensor;
+        let near = log2(near * share + self.tensor / 4 + LEAST) - tensor;
+        let features = [row, column, near, 256];
+        let kind = self.shape.kind;
+        let expected = tensor + statistics.units[kind as usize].mix(&features);
+        let log_scale = expected.clamp(LEAST_SCALE, LEAST_SCALE + (N_SCALES << 6) as i32 - 1);
+        let scale = (log_scale - LEAST_SCALE) as usize >> 6;
+        let weights = if tensor < 14 << 8 {
+            usize::from(row > -256) * 2 + usize::from(column > -256)
+        } else {
+            4 + (scale.saturating_sub(24) >> 2).min(3)
+        };
+
+        let upto2 = |v: i8| usize::from(v.unsigned_abs().min(2));
+        let sign = |v: i8| (v.signum() + 1) as usize;
+        let tap = self.tap.min(31);
+        let kernels = kind == Kind::Kernels;
+        let inside = if kernels {
+            tap * 16 + self.kernel_sum.min(15) as usize
+        } else {
+            512 + upto2(up_left) * 27 + upto2(up_right) * 9 + upto2(left2) * 3 + upto2(up2)
+        };
+        let logit = |v: i32| v.clamp(-3, 3) * 160;
+        Site {
+            kind,
+            scale,
+            weights,
+            contexts: [
+                kind as usize * N_SCALES + scale,
+                usize::from(kernels) * 256 + (scale >> 2) * 16 + upto2(left) * 3 + upto2(up),
+                inside,
+            ],
+            inputs: [row, column],
+            signs: usize::from(kernels) * 81
+                + sign(left) * 27
+                + sign(up) * 9
+                + sign(up_left) * 3
+                + sign(up_right),
+            tap,
+            sign_inputs: [
+                logit(left.into()),
+                logit(up.into()),
+                logit(up2.into()),
+                logit(self.kernel_signed),
+            ],
+            log_scale,
+            features,
+        }
+    }
+
+    /// Goes on to the element after the one at `site`, which has this distance.
+    #[inline(always)]
+    pub(super) fn push(&mut self, statistics: &mut Statistics, site: &Site, distance: i32) {
+        let magnitude = distance.unsigned_abs().min(MAX_MAGNITUDE);
+        let within = distance.clamp(-127, 127);
+        if let Some(slot) = self.history.get_mut(self.here) {
+            *slot = within as i8;
+        }
+        self.here += 1;
+
+        // log2(magnitude + 1/4)
+        let error = (log2((4 * magnitude + 1) << 14) - site.log_scale).clamp(-1024, 1024);
+        statistics.units[site.kind as usize].learn(&site.features, error, 10);
+        if let Some(mean) = self.columns.get_mut(self.column) {
+            follow(mean, magnitude * UNIT, rate((self.n_rows + 2).min(COLUMN_COUNT)));
+        }
+        self.kernel_sum += magnitude;
+        self.kernel_signed += within;
+        self.tap += 1;
+        if self.tap >= self.shape.n_taps {
+            self.end_kernel();
+        }
+        self.column += 1;
+        if self.column >= self.shape.n_columns {
+            self.end_row();
+        }
+    }
+
+    #[inline(always)]
+    fn begin_kernel(&mut self) {
+        self.kernel_sum = 0;
+        self.kernel_signed = 0;
+        self.log_row = log2(self.row + LEAST);
+        self.log_tensor = log2(self.tensor + LEAST);
+    }
+
+    #[inline(always)]
+    fn end_kernel(&mut self) {
+        self.tap = 0;
+        self.row_sum += u64::from(self.kernel_sum);
+        let mean = (u64::from(self.kernel_sum) * u64::from(self.reciprocal)) as u32;
+        follow(&mut self.row, mean, rate((self.n_in_row + 2).min(ROW_COUNT)));
+        follow(
+            &mut self.tensor,
+            mean,
+            rate((self.n_kernels + 2).min(TENSOR_COUNT)),
+        );
+        self.n_in_row += 1;
+        self.n_kernels += 1;
+        self.begin_kernel();
+    }
+
+    fn end_row(&mut self) {
+        self.column = 0;
+        self.n_rows += 1;
+        self.n_in_row = 0;
+        self.rows
+            .push(((self.row_sum << 16) / self.shape.n_columns as u64) as u32);
+        self.row_sum = 0;
+        self.row = u32::midpoint(self.row, self.tensor);
+        self.log_row = log2(self.row + LEAST);
+    }
+
+    /// Hands on what the next tensor starts from.
+    pub(super) fn finish(self, statistics: &mut Statistics) {
+        if let Some(mean) = statistics.means.get_mut(self.shape.kind as usize) {
+            *mean = self.tensor;
+        }
+        if self.shape.kind != Kind::Vector {
+            statistics.rows = self.rows;
+        } else if let Some(mean) = statistics.vector_means.get_mut(self.n_levels % N_VECTOR_MEANS) {
+            *mean = self.tensor;
+        }
+    }
+}
+
+/// Means that columns start from: that of the tensor, or, where a tensor has a channel for every row of the one before, the
+/// mean of that row: what a unit gives and what is made of it go together.
+fn columns(shape: Shape, n: usize, mean: u32, rows: &[u32]) -> Vec<u32> {
+    let n_channels = shape.n_columns / shape.n_taps;
+    let a_channel_each = !rows.is_empty() && n_channels.is_multiple_of(rows.len());
+    if shape.kind == Kind::Vector || n < shape.n_columns || !a_channel_each {
+        return vec![mean; shape.n_columns.min(n)];
+    }
+    let per_row = shape.n_columns / rows.len();
+    rows.iter()
+        .flat_map(|&mean| std::iter::repeat_n(mean, per_row))
+        .collect()
+}
+
+/// Moves a mean towards a value by `rate` x 2^-16 of their difference.
+#[inline]
+fn follow(mean: &mut u32, value: u32, rate: u32) {
+    let step = ((i64::from(value) - i64::from(*mean)) * i64::from(rate)) >> 16;
+    *mean = (i64::from(*mean) + step) as u32;
+}
