@@ -39,7 +39,7 @@ mod source;
 
 pub use error::{Error, MAX_LEVELS, Result};
 pub use levels::assign_nearest;
-pub use price::{PRICE_ONE_BIT, RateModel, StaticPrices};
+pub use price::{GridPrices, PRICE_ONE_BIT, RateModel, SequentialPrice, StaticPrices};
 pub use report::{Report, entropy_bits};
 pub use sample::{Sample, sample};
 pub use source::{Sensitivity, Source};
