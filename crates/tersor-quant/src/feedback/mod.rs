@@ -42,9 +42,9 @@
 //! `16 R n` for symbols and fields while at work, `4 R n` for corrected targets.
 //!
 //! A layer of 4,096 x 4,096 takes 448 MiB so, 64 MiB more with corrected targets, and on two cores that were shared
-//! with other work: 4 s to factorise, 33 s for feedback and three passes at static prices, 40 s at iterated ones,
-//! 72 s row after row without the time of a coder, 75 s for two factors and corrected targets. The command is
-//! `cargo bench -p tersor-quant --bench feedback`.
+//! with other work, with three passes: 3 s to factorise and 19 s at static prices, 22 s at iterated ones, 49 s row
+//! after row without the time of a coder; 36 s for two factors and corrected targets; another time 1.7 times as
+//! much of each. The command is `cargo bench -p tersor-quant --bench feedback`.
 //!
 //! # Moments that are not what they should be
 //! Of wrong shape, not finite, with a negative diagonal, not symmetric, or far from positive definite: a
