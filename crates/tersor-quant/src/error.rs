@@ -1,9 +1,12 @@
 //! What a configuration can get wrong.
 
+use crate::feedback::MomentError;
+
 /// Most levels of a codebook: a symbol is a `u16`.
 pub const MAX_LEVELS: usize = 1 << 16;
 
-/// A configuration that cannot be followed. All data errors (NaN, infinity, lengths) are the caller's.
+/// A configuration that cannot be followed, or moments that cannot be. All other data errors (NaN, infinity,
+/// lengths) are the caller's.
 #[derive(Clone, Debug, PartialEq, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
@@ -41,6 +44,9 @@ pub enum Error {
         /// Its range in words.
         allowed: &'static str,
     },
+    /// Second moments that nothing can have.
+    #[error(transparent)]
+    Moment(#[from] MomentError),
 }
 
 /// Result of this crate.

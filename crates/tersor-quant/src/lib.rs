@@ -12,6 +12,7 @@
 //! | [`uniform`] | cells of one width, values on the grid or cell means | falls with the step: asymptotically right for entropy codes |
 //! | [`ecsq`] | free | in the objective, order 0 |
 //! | [`grid`] | multiples of a step, no table | in the assignment, at any [`RateModel`]'s prices |
+//! | [`feedback`] | multiples of a step | in the assignment, also at a [`SequentialPrice`]; later columns make errors good |
 //!
 //! All work in two phases: *design* sees all parts ([`Source`]s) and makes a codebook, *assign* turns one
 //! part, or a chunk of one, into symbols and a [`Report`]. The crate knows a coder only through prices, has
@@ -22,6 +23,7 @@
 //! the caller excludes the rest.
 
 pub mod ecsq;
+pub mod feedback;
 pub mod grid;
 pub mod kmeans;
 pub mod sensitivity;
@@ -40,7 +42,7 @@ mod span;
 
 pub use error::{Error, MAX_LEVELS, Result};
 pub use levels::assign_nearest;
-pub use price::{PRICE_ONE_BIT, RateModel, StaticPrices};
+pub use price::{GridPrices, PRICE_ONE_BIT, RateModel, SequentialPrice, StaticPrices};
 pub use report::{Report, entropy_bits};
 pub use sample::{Sample, sample};
 pub use source::{Sensitivity, Source};

@@ -1,4 +1,11 @@
 //! What a quantizer may know of a coder: the price of each symbol.
+//!
+//! A coder with one table per tensor is a [`RateModel`]: its prices do not move. One that learns while it codes is
+//! a [`SequentialPrice`]: a price depends on the place and on what was coded before.
+
+use std::ops::RangeInclusive;
+
+use crate::rounding::MAX_INDEX;
 
 /// One bit, in the unit of prices. Prices are integers, so that every machine compares them alike.
 pub const PRICE_ONE_BIT: u32 = 1 << 16;
@@ -7,6 +14,124 @@ pub const PRICE_ONE_BIT: u32 = 1 << 16;
 pub trait RateModel {
     /// Price of a symbol in 1/65536 bit ([`PRICE_ONE_BIT`] is one bit).
     fn bits(&self, symbol: u32) -> u32;
+}
+
+/// Prices of a coder that learns: they hold for the next symbol only.
+///
+/// Symbols are multiples of a step, so 0 is zero. A tensor is coded in the order of its positions, row by row, and
+/// each symbol is pushed once it is decided. A quantizer goes over a tensor several times: with
+/// [`rewind`](Self::rewind) to price a new pass by what the last one taught, with [`restore`](Self::restore) to
+/// price symbols as the file will have them.
+///
+/// A snapshot is taken once per tensor and restored once per pass, never per symbol: copying all of a model's
+/// tables is cheap enough. Through `&mut P`, which is a price as well, a function can borrow one; `P` may be a
+/// trait object with its snapshot named, `dyn SequentialPrice<Snapshot = S>`.
+pub trait SequentialPrice {
+    /// All that [`restore`](Self::restore) needs.
+    type Snapshot;
+
+    /// Price of a symbol at the next position, in 1/65536 bit. `position` is an index in the tensor; it is the one
+    /// after the last pushed.
+    fn bits(&mut self, position: usize, symbol: i32) -> u32;
+
+    /// Codes a symbol at the next position and learns from it.
+    fn push(&mut self, position: usize, symbol: i32);
+
+    /// Goes back to the first position. What was learned stays.
+    fn rewind(&mut self);
+
+    /// The state now.
+    fn snapshot(&self) -> Self::Snapshot;
+
+    /// Goes back to a state, position included.
+    fn restore(&mut self, snapshot: &Self::Snapshot);
+
+    /// The symbols that can be coded, not empty and of magnitude below 2^22.
+    fn alphabet(&self) -> RangeInclusive<i32> {
+        -(MAX_INDEX as i32)..=MAX_INDEX as i32
+    }
+}
+
+impl<P: SequentialPrice + ?Sized> SequentialPrice for &mut P {
+    type Snapshot = P::Snapshot;
+
+    fn bits(&mut self, position: usize, symbol: i32) -> u32 {
+        (**self).bits(position, symbol)
+    }
+
+    fn push(&mut self, position: usize, symbol: i32) {
+        (**self).push(position, symbol);
+    }
+
+    fn rewind(&mut self) {
+        (**self).rewind();
+    }
+
+    fn snapshot(&self) -> Self::Snapshot {
+        (**self).snapshot()
+    }
+
+    fn restore(&mut self, snapshot: &Self::Snapshot) {
+        (**self).restore(snapshot);
+    }
+
+    fn alphabet(&self) -> RangeInclusive<i32> {
+        (**self).alphabet()
+    }
+}
+
+/// Static prices of the levels `first ..= first + n_levels - 1`: symbol `i` of the model is the multiple `first +
+/// i`.
+#[derive(Debug)]
+pub struct GridPrices<'a, M> {
+    model: &'a M,
+    first: i32,
+    n_levels: usize,
+}
+
+impl<M> Clone for GridPrices<'_, M> {
+    fn clone(&self) -> Self {
+        *self
+    }
+}
+
+impl<M> Copy for GridPrices<'_, M> {}
+
+impl<'a, M: RateModel> GridPrices<'a, M> {
+    /// Prices of the levels of a grid.
+    ///
+    /// # Panics
+    /// Without a level, or with one of magnitude 2^22 or more.
+    pub fn new(model: &'a M, first: i32, n_levels: usize) -> Self {
+        let last = i64::from(first) + n_levels as i64 - 1;
+        let largest = i64::from(first).abs().max(last.abs());
+        assert!(n_levels > 0 && largest <= MAX_INDEX as i64, "levels of a grid");
+        GridPrices {
+            model,
+            first,
+            n_levels,
+        }
+    }
+}
+
+impl<M: RateModel> SequentialPrice for GridPrices<'_, M> {
+    type Snapshot = ();
+
+    fn bits(&mut self, _: usize, symbol: i32) -> u32 {
+        self.model.bits(symbol.wrapping_sub(self.first) as u32)
+    }
+
+    fn push(&mut self, _: usize, _: i32) {}
+
+    fn rewind(&mut self) {}
+
+    fn snapshot(&self) {}
+
+    fn restore(&mut self, (): &()) {}
+
+    fn alphabet(&self) -> RangeInclusive<i32> {
+        self.first..=self.first + (self.n_levels as i32 - 1)
+    }
 }
 
 /// A table of prices.
@@ -96,6 +221,17 @@ mod tests {
         assert_eq!(prices.bits(1), 10 * PRICE_ONE_BIT);
         assert_eq!(prices.bits(0), (2049f64.log2() * 65536.0).round() as u32); // 11.0007 bits
         assert_eq!(prices.bits(3), u32::MAX, "beyond the table");
+    }
+
+    #[test]
+    fn prices_of_a_grid_are_those_of_its_indices_at_any_position() {
+        let table = StaticPrices::from_bits(vec![7, 1, 9]);
+        let mut prices = GridPrices::new(&table, -1, 3);
+        assert_eq!(prices.alphabet(), -1..=1);
+        prices.push(0, 1);
+        let as_object: &mut dyn SequentialPrice<Snapshot = ()> = &mut prices;
+        assert_eq!([-1, 0, 1].map(|s| as_object.bits(5, s)), [7, 1, 9]);
+        assert_eq!(prices.bits(0, -2), u32::MAX, "not in the grid");
     }
 
     #[test]

@@ -5,6 +5,8 @@
     reason = "a module of several test binaries, each of which uses a part"
 )]
 
+pub mod layer;
+
 /// `SplitMix64` (Steele, Lea, Flood 2014).
 pub struct Rng(u64);
 
