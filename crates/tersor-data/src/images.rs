@@ -132,14 +132,18 @@ impl Images {
         key: Key,
     ) -> Vec<f32> {
         let mut batch = vec![0.0; indices.len() * self.size()];
-        // Sets without pixels have nothing to fill; chunks need a size.
-        batch
-            .par_chunks_exact_mut(self.size().max(1))
-            .zip(indices)
-            .for_each(|(out, &i)| {
-                augment.apply(self.pixels(i), self.shape, &mut key.random(i), out);
-                normalize.apply(out, self.shape[0]);
-            });
+        let fill = |(out, &i): (&mut [f32], &usize)| {
+            augment.apply(self.pixels(i), self.shape, &mut key.random(i), out);
+            normalize.apply(out, self.shape[0]);
+        };
+        // Images without pixels have nothing to fill, but chunks need a size.
+        let size = self.size().max(1);
+        if *augment == Augment::None {
+            // So little work that handing it to threads takes longer, above all on a busy machine.
+            batch.chunks_exact_mut(size).zip(indices).for_each(fill);
+        } else {
+            batch.par_chunks_exact_mut(size).zip(indices).for_each(fill);
+        }
         batch
     }
 

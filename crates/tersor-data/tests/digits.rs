@@ -158,7 +158,7 @@ fn linear_accuracy(train: &Images, test: &Images) -> f64 {
 
 #[test]
 fn a_linear_model_learns_the_digits_but_not_well() {
-    let split = digits::split(20_000, 5_000, 1);
+    let split = digits::split(10_000, 5_000, 1);
     let accuracy = linear_accuracy(&split.train, &split.test);
     assert!((80.0..93.0).contains(&accuracy), "{accuracy} %");
 }
