@@ -8,7 +8,8 @@ use crate::grid;
 use crate::price::{GridPrices, StaticPrices};
 use crate::report::entropy_bits;
 use crate::rounding::fit;
-use crate::source::{Source, Survey};
+use crate::source::Source;
+use crate::span::Span;
 
 /// Iterations of prices without feedback, which the first prices come from.
 const START_ITERATIONS: usize = 3;
@@ -111,13 +112,16 @@ impl Problem<'_> {
     fn start_counts(&self, step: f32, slope: f64) -> Result<(i32, Vec<u64>)> {
         let h = self.half_weights.iter().sum::<f64>() * 2.0 / self.rows().max(1) as f64;
         let source = Source::constant(&self.targets, (h as f32).min(f32::MAX));
-        let survey = Survey::of(&[source]);
-        let with_zero = Survey {
-            min: survey.min.min(0.0),
-            max: survey.max.max(0.0),
-            n: survey.n,
+        let span = Span::of(&[source]);
+        let with_zero = if span.is_empty() {
+            span
+        } else {
+            Span {
+                min: span.min.min(0.0),
+                max: span.max.max(0.0),
+            }
         };
-        let (first, n_levels) = fit(&with_zero, step)?;
+        let (first, n_levels) = fit(with_zero, step)?;
         let start = grid::probe(&source, step, slope, START_ITERATIONS)?;
         let room = MARGIN.min((MAX_LEVELS - n_levels) / 2);
         let mut counts = vec![0; n_levels + 2 * room];
