@@ -87,9 +87,7 @@ fn decode_values(input: &Input<'_>, coder: Coder, symbols: &[Vec<u16>]) {
     let dequantizers: Vec<Dequantizer<'_>> = codebooks
         .iter()
         .zip(&shapes)
-        .map(|(c, shape)| {
-            Dequantizer::new(c, None, Dtype::F32, shape).expect("a codebook")
-        })
+        .map(|(c, shape)| Dequantizer::new(c, None, Dtype::F32, shape).expect("a codebook"))
         .collect();
     let mut out: Vec<Vec<u8>> = symbols.iter().map(|s| vec![0xa5; s.len() * 4]).collect();
     let mut outputs: Vec<SegmentOutput<'_>> = segments

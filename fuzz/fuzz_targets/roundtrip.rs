@@ -29,7 +29,12 @@ struct Tensor {
 
 /// A shape of about as many elements as there are symbols.
 fn shape(tensor: &Tensor) -> Vec<u64> {
-    let inner: Vec<u64> = tensor.inner.iter().take(4).map(|&e| u64::from(e % 5) + 1).collect();
+    let inner: Vec<u64> = tensor
+        .inner
+        .iter()
+        .take(4)
+        .map(|&e| u64::from(e % 5) + 1)
+        .collect();
     let n = tensor.symbols.len() as u64 / inner.iter().product::<u64>();
     [n].into_iter().chain(inner).collect()
 }

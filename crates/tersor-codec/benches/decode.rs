@@ -44,7 +44,7 @@ fn checkpoint(symbols: &[u16], codebook: &Codebook) -> QuantizedCheckpoint {
     let info = TensorInfo {
         name: "weight".into(),
         dtype: Dtype::F32,
-        shape: vec![symbols.len() as u64],
+        shape: vec![symbols.len() as u64 / 512, 512],
         shard: 0,
     };
     let data = TensorData::Quantized {
@@ -68,7 +68,7 @@ fn decode(c: &mut Criterion) {
     };
     for bits in [2.0, 3.0, 4.0] {
         let (symbols, codebook) = symbols(n, bits);
-        let shape = [n as u64];
+        let shape = [n as u64 / 512, 512];
         let dequantizer = Dequantizer::new(&codebook, None, Dtype::F32, &shape).expect("a valid codebook");
         let mut values = vec![0u8; n * 4];
         let expected = checkpoint(&symbols, &codebook)

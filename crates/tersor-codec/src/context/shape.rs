@@ -34,7 +34,10 @@ impl Kind {
 impl Shape {
     /// The shape of a tensor; an empty one counts as one element.
     pub(super) fn new(extents: &[u64]) -> Self {
-        let size = |extents: &[u64]| extents.iter().fold(1u64, |n, &e| n.saturating_mul(e)).max(1) as usize;
+        let size = |extents: &[u64]| {
+            let n = extents.iter().fold(1u64, |n, &e| n.saturating_mul(e)).max(1);
+            usize::try_from(n).unwrap_or(usize::MAX)
+        };
         match extents {
             [] | [_] => Self {
                 kind: Kind::Vector,

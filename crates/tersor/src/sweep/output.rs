@@ -164,12 +164,13 @@ impl Style {
         }
     }
 
-    /// Draws a cross, a triangle or a disc.
+    /// Draws a cross, a triangle, a disc or a ring.
     fn mark<DB: DrawingBackend>(self, area: &DrawingArea<DB, Shift>, at: (i32, i32)) -> Drawn<DB> {
         match self.marker {
             0 => area.draw(&Cross::new(at, 3, self.color.stroke_width(1))),
             1 => area.draw(&TriangleMarker::new(at, 4, self.color.filled())),
-            _ => area.draw(&Circle::new(at, 3, self.color.filled())),
+            2 => area.draw(&Circle::new(at, 3, self.color.filled())),
+            _ => area.draw(&Circle::new(at, 4, self.color.stroke_width(1))),
         }
     }
 }
