@@ -254,14 +254,19 @@ impl<'a> Designer<'a> {
             .partition(|&&index| self.options.scope == Scope::Global && self.rule(index) == Rule::default());
         let single = |&index: &usize| {
             let found = self.single(index, knob, samples)?;
-            self.progress.advance(found.1.n);
+            // Samples are looked at between two pieces of work.
+            if samples.is_none() {
+                self.progress.advance(found.1.n);
+            }
             Ok((index, found))
         };
         let mut codings = own.par_iter().map(single).collect::<Result<Vec<_>>>()?;
         if !shared.is_empty() {
             codings.extend(shared.iter().copied().zip(self.global(&shared, knob, samples)?));
-            self.progress
-                .advance(codings.iter().rev().take(shared.len()).map(|c| c.1.1.n).sum());
+            if samples.is_none() {
+                let n = codings.iter().rev().take(shared.len()).map(|c| c.1.1.n);
+                self.progress.advance(n.sum());
+            }
         }
         design.slope = match knob {
             Knob::Slope(slope) => slope,

@@ -28,9 +28,9 @@ impl Progress for Silent {
 }
 
 /// Begins to tell of one file that is made, in elements: those of two or more dimensions are designed for, and all that are
-/// quantized are encoded with every coder.
-pub(crate) fn start_trial(designer: &Designer<'_>, what: &str) {
-    let n_coders = designer.options.coder.map_or(Coder::ENTROPY.len(), |_| 1) as u64;
+/// quantized are encoded with the coder, or with every one if it is not chosen yet.
+pub(crate) fn start_trial(designer: &Designer<'_>, coder: Option<Coder>, what: &str) {
+    let n_coders = coder.map_or(Coder::ENTROPY.len(), |_| 1) as u64;
     let plans = designer.plan.tensors.iter().zip(designer.tensors());
     let steps = plans.map(|(plan, info)| {
         let passes = match plan.treatment {
@@ -53,9 +53,9 @@ pub(crate) struct SearchProgress {
 
 impl SearchProgress {
     /// The next trial begins.
-    pub(crate) fn start(&mut self, designer: &Designer<'_>, goal: Goal) {
+    pub(crate) fn start(&mut self, designer: &Designer<'_>, coder: Option<Coder>, goal: Goal) {
         self.n_trials += 1;
-        start_trial(designer, &format!("trial {}", self.n_trials));
+        start_trial(designer, coder, &format!("trial {}", self.n_trials));
         let target = match goal {
             Goal::Bytes(bytes) => format!("target {bytes:.0} bytes"),
             Goal::Loss(loss) => format!("target loss {loss:.3e}"),

@@ -50,7 +50,7 @@ pub(crate) struct Found {
 
 /// Makes the file at one operating point.
 pub(crate) fn at(designer: &Designer<'_>, knob: Knob) -> Result<Found> {
-    progress::start_trial(designer, "compress");
+    progress::start_trial(designer, designer.options.coder, "compress");
     let design = designer.design(knob, None)?;
     let file = encode(designer, &design, designer.options.coder)?;
     designer.progress.finish();
@@ -88,7 +88,7 @@ struct Search<'a, 'd> {
 impl Search<'_, '_> {
     /// Size or loss in units of the goal, by the real file: at most 1 is within it.
     fn real(&mut self, knob: Knob) -> Result<f64> {
-        self.told.start(self.designer, self.goal);
+        self.told.start(self.designer, self.coder, self.goal);
         self.n_trials += 1;
         let design = self.designer.design(knob, None)?;
         let file = encode(self.designer, &design, self.coder)?;
