@@ -11,7 +11,7 @@ Examples:
   tersor demo --data mnist                        on MNIST, from a folder with its four files")]
 pub(crate) struct DemoArgs {
     /// Images to train on: `digits`, `digits:N`, or a folder with MNIST's files.
-    #[arg(long, value_name = "DATA", default_value = "digits:15000")]
+    #[arg(long, value_name = "DATA", default_value = "digits:11000")]
     pub(crate) data: String,
     /// Seed of everything random.
     #[arg(long, value_name = "N", default_value_t = 1)]

@@ -11,12 +11,12 @@ use tersor_nets::experiments::{DemoOptions, DemoReport, Measured, demo};
 use tersor_nets::open_device;
 
 /// Passes over the training images: dense, while pruning, and of fine-tuning.
-const EPOCHS: [usize; 3] = [5, 6, 1];
+const EPOCHS: [usize; 3] = [4, 5, 1];
 
 /// What to do next.
 const NEXT: &str = "
 ratio: 4 bytes per parameter over all bytes of the file. The first four are the paper's quantizers with one codebook for all
-layers, gaps and Huffman codes; grid is this program's default, at a smaller size. Every accuracy is that of a decoded file.
+layers, gaps and Huffman codes; grid has a step per tensor and the adaptive coder, at a smaller size. Every accuracy is that of a decoded file.
 
 Next, with a checkpoint of your own:
   tersor compress net.safetensors --bpw 3
