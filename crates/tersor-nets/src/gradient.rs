@@ -1,7 +1,7 @@
 //! One forward and one backward pass.
 
 use crate::examples::Batch;
-use crate::graph::{Mode, Network, Observer, Value, Weights};
+use crate::graph::{Mode, Network, Observer, Unobserved, Value, Weights};
 use crate::loss::Logits;
 use crate::{Error, Result};
 use burn::tensor::{Tensor, TensorData};
@@ -36,7 +36,7 @@ pub(crate) fn to_vec<const D: usize>(tensor: Tensor<D>) -> Result<Vec<f32>> {
 /// As [`Network::forward`].
 pub fn logits(network: &Network, weights: &Weights, batch: &Batch) -> Result<Logits> {
     let input = batch.to_device(weights.device());
-    let output = network.forward(weights, input, Mode::Evaluate, &mut crate::graph::Unobserved)?;
+    let output = network.forward(weights, input, Mode::Evaluate, &mut Unobserved)?;
     to_logits(output)
 }
 
@@ -73,4 +73,22 @@ pub fn backward(
         None => Ok(Vec::new()),
     };
     weights.tensors().iter().map(take).collect()
+}
+
+/// Gradients of a batch's mean loss at its own labels, the network as it is used.
+///
+/// # Errors
+/// As [`Network::forward`].
+pub fn mean_loss_gradients(network: &Network, weights: &Weights, batch: &Batch) -> Result<Gradients> {
+    backward(
+        network,
+        weights,
+        batch,
+        Mode::Evaluate,
+        &mut Unobserved,
+        |logits| {
+            let rows = logits.losses(&batch.labels).losses.len();
+            Ok(logits.gradient(&batch.labels, 1.0 / rows.max(1) as f32, 1.0))
+        },
+    )
 }

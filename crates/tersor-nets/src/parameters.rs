@@ -4,6 +4,7 @@ use crate::graph::{Network, ParameterSpec, Role};
 use crate::{Error, Result};
 use std::collections::HashMap;
 use std::sync::Arc;
+use tersor::bare;
 use tersor::checkpoint::Checkpoint;
 use tersor_codec::{Dtype, TensorInfo};
 use tersor_data::Random;
@@ -21,8 +22,15 @@ fn is_ignored(name: &str) -> bool {
     name.ends_with("num_batches_tracked") || name.ends_with("rotary_emb.inv_freq")
 }
 
-fn bare(name: &str) -> &str {
-    name.strip_prefix("module.").unwrap_or(name)
+/// An f32 tensor of a checkpoint in memory.
+pub(crate) fn f32_tensor(name: String, shape: Vec<u64>, values: &[f32]) -> (TensorInfo, Vec<u8>) {
+    let info = TensorInfo {
+        name,
+        dtype: Dtype::F32,
+        shape,
+        shard: 0,
+    };
+    (info, values.iter().flat_map(|v| v.to_le_bytes()).collect())
 }
 
 impl Parameters {
@@ -114,13 +122,8 @@ impl Parameters {
     /// None that a network can cause.
     pub fn to_checkpoint(&self) -> Result<Checkpoint> {
         let tensors = self.specs.iter().zip(&self.values).map(|(spec, values)| {
-            let info = TensorInfo {
-                name: spec.name.clone(),
-                dtype: Dtype::F32,
-                shape: spec.shape.iter().map(|&n| n as u64).collect(),
-                shard: 0,
-            };
-            (info, values.iter().flat_map(|v| v.to_le_bytes()).collect())
+            let shape = spec.shape.iter().map(|&n| n as u64).collect();
+            f32_tensor(spec.name.clone(), shape, values)
         });
         Ok(Checkpoint::from_tensors(
             tensors.collect(),

@@ -40,6 +40,7 @@ mod weights;
 pub use compress::{Compressed, Compressor, compress};
 pub use decompress::{Destination, decompress, decompress_to_stream, is_single_file};
 pub use error::{Error, Result};
+pub use names::bare;
 pub use output::{check_writable, write_file};
 pub use progress::{Progress, Silent};
 pub use report::{CompressReport, TensorReport};

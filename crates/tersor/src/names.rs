@@ -7,7 +7,7 @@ use tersor_codec::TensorInfo;
 const WRAPPER: &str = "module.";
 
 /// A name without the wrapper's prefix.
-pub(crate) fn bare(name: &str) -> &str {
+pub fn bare(name: &str) -> &str {
     name.strip_prefix(WRAPPER).unwrap_or(name)
 }
 

@@ -82,13 +82,9 @@ impl Bench<'_> {
 
     /// Decodes a file from disk and measures it.
     pub(super) fn measure_file(&self, path: &Path) -> Result<(Measured, QuantizedCheckpoint)> {
-        let bytes = std::fs::read(path).map_err(|source| Error::Io {
-            path: path.to_owned(),
-            source,
-        })?;
-        let quantized = QuantizedCheckpoint::decode(&bytes, Limits::default())?;
+        let (quantized, bytes) = read(path)?;
         let parameters = to_parameters(self.network, &quantized)?;
-        Ok((self.measure(&parameters, bytes.len() as u64)?, quantized))
+        Ok((self.measure(&parameters, bytes)?, quantized))
     }
 
     /// Compresses with a method to `bytes`, writes the file, decodes and measures it; then fine-tunes the shared values,
@@ -130,6 +126,16 @@ impl Bench<'_> {
             after,
         })
     }
+}
+
+/// Symbols of a file, and its size in bytes.
+pub(super) fn read(path: &Path) -> Result<(QuantizedCheckpoint, u64)> {
+    let bytes = std::fs::read(path).map_err(|source| Error::Io {
+        path: path.to_owned(),
+        source,
+    })?;
+    let quantized = QuantizedCheckpoint::decode(&bytes, Limits::default())?;
+    Ok((quantized, bytes.len() as u64))
 }
 
 /// Bytes of a file that holds a checkpoint losslessly.

@@ -1,7 +1,7 @@
 //! The LeNet row of the paper's Table 1: pruned to 8.55 %, four quantizers at the paper's ratios, gaps and Huffman codes,
 //! shared values fine-tuned; three seeds, whole files.
 
-use super::methods::{Bench, MethodRow, PAPER_METHODS, lossless_bytes};
+use super::methods::{Bench, MethodRow, PAPER_METHODS, lossless_bytes, read};
 use crate::evaluate::{EvaluateOptions, evaluate};
 use crate::examples::Examples;
 use crate::graph::Network;
@@ -16,7 +16,7 @@ use serde::{Deserialize, Serialize};
 use std::path::{Path, PathBuf};
 use tersor::Progress;
 use tersor::options::{Method, Scope};
-use tersor_codec::{Coder, Limits, QuantizedCheckpoint};
+use tersor_codec::Coder;
 use tersor_data::Augment;
 
 /// The paper's share of parameters that survive.
@@ -261,7 +261,7 @@ impl Setting<'_> {
         let path = self.folder.join(&file);
         let bytes = (4.0 * self.network.n_trainable() as f64 / paper_ratio) as u64;
         let result = bench.row(method, Scope::Global, Coder::Huffman, bytes, &path)?;
-        let parameters = read(self.network, &path)?.0;
+        let parameters = to_parameters(self.network, &read(&path)?.0)?;
         let options = EvaluateOptions::default();
         let scores = evaluate(
             self.network,
@@ -298,15 +298,6 @@ enum Kind {
 
 /// Name of the report in the folder.
 const REPORT: &str = "table1-lenet5.json";
-
-fn read(network: &Network, path: &Path) -> Result<(Parameters, u64)> {
-    let bytes = std::fs::read(path).map_err(|source| Error::Io {
-        path: path.to_owned(),
-        source,
-    })?;
-    let quantized = QuantizedCheckpoint::decode(&bytes, Limits::default())?;
-    Ok((to_parameters(network, &quantized)?, bytes.len() as u64))
-}
 
 fn read_report(folder: &Path) -> Result<Option<Table1Report>> {
     let path = folder.join(REPORT);
@@ -395,7 +386,8 @@ pub fn check_table1(
     let report = read_report(folder)?
         .ok_or_else(|| Error::Input(format!("{} holds no {REPORT}", folder.display())))?;
     let check = |row: &Table1Row| {
-        let (parameters, bytes) = read(&network, &folder.join(&row.file))?;
+        let (quantized, bytes) = read(&folder.join(&row.file))?;
+        let parameters = to_parameters(&network, &quantized)?;
         let options = EvaluateOptions::default();
         let scores = evaluate(
             &network,

@@ -119,10 +119,4 @@ impl Network {
     pub fn parameter(&self, name: &str) -> Option<usize> {
         self.parameters.iter().position(|p| p.name == name)
     }
-
-    /// The nodes that read the output of node `index`.
-    pub fn readers(&self, index: usize) -> impl Iterator<Item = usize> + '_ {
-        let reads = move |(_, node): &(usize, &Node)| node.inputs.contains(&index);
-        self.nodes.iter().enumerate().filter(reads).map(|(i, _)| i)
-    }
 }

@@ -1,6 +1,6 @@
 //! Running a network on a batch.
 
-use super::{Input, Network, Node, Op, Role, Value};
+use super::{Input, Network, Node, Op, Value};
 use crate::{Error, Parameters, Result};
 use burn::tensor::{Device, Tensor, TensorData};
 
@@ -280,10 +280,5 @@ impl Network {
             _ => return Err(unfit()),
         };
         Ok((output, None))
-    }
-
-    /// Whether parameter `index` is a matrix or kernel: what error feedback and pruning act on.
-    pub fn is_weight(&self, index: usize) -> bool {
-        self.parameters.get(index).is_some_and(|p| p.role == Role::Weight)
     }
 }

@@ -2,8 +2,8 @@
 
 use super::Diagonal;
 use crate::examples::Examples;
-use crate::gradient::backward;
-use crate::graph::{Mode, Network, Unobserved, Weights};
+use crate::gradient::mean_loss_gradients;
+use crate::graph::{Network, Weights};
 use crate::{Parameters, Result};
 use burn::tensor::Device;
 use tersor::Progress;
@@ -49,17 +49,7 @@ pub fn adam_moments(
         };
         for indices in Batches::shuffled(examples.len(), batch, options.seed, epoch) {
             let batch = examples.batch(&indices, Some(key));
-            let gradients = backward(
-                network,
-                &weights,
-                &batch,
-                Mode::Evaluate,
-                &mut Unobserved,
-                |logits| {
-                    let rows = logits.losses(&batch.labels).losses.len();
-                    Ok(logits.gradient(&batch.labels, 1.0 / rows.max(1) as f32, 1.0))
-                },
-            )?;
+            let gradients = mean_loss_gradients(network, &weights, &batch)?;
             v.resize_with(gradients.len(), Vec::new);
             for (v, g) in v.iter_mut().zip(&gradients) {
                 v.resize(g.len(), 0.0);

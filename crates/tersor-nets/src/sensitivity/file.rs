@@ -2,10 +2,11 @@
 
 use super::{Diagonal, LayerMoments};
 use crate::graph::ParameterSpec;
+use crate::parameters::f32_tensor;
 use crate::{Error, Result};
 use std::path::Path;
 use tersor::checkpoint::{Checkpoint, OutputFormat};
-use tersor_codec::{Dtype, Shard, TensorInfo};
+use tersor_codec::Shard;
 
 /// How sensitivities were measured: the file's metadata.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -16,16 +17,6 @@ pub struct Recorded {
     pub samples: usize,
     /// Anything else worth keeping: batch, temperature, seed, decay.
     pub settings: Vec<(String, String)>,
-}
-
-fn entry(name: String, shape: Vec<u64>, values: &[f32]) -> (TensorInfo, Vec<u8>) {
-    let info = TensorInfo {
-        name,
-        dtype: Dtype::F32,
-        shape,
-        shard: 0,
-    };
-    (info, values.iter().flat_map(|v| v.to_le_bytes()).collect())
 }
 
 /// Writes a diagonal, in nats per squared weight unit under the parameters' names, and the moments of layers beside it:
@@ -51,7 +42,7 @@ pub fn write_sensitivities(
         }
         let values: Vec<f32> = values.iter().map(|v| v.max(0.0)).collect();
         let shape = spec.shape.iter().map(|&n| n as u64).collect();
-        tensors.push(entry(spec.name.clone(), shape, &values));
+        tensors.push(f32_tensor(spec.name.clone(), shape, &values));
     }
     for layer in moments {
         let Some(spec) = specs.get(layer.parameter) else {
@@ -60,13 +51,13 @@ pub fn write_sensitivities(
         let block = layer.block as u64;
         let blocks = layer.gram.len() as u64 / (block * block).max(1);
         let name = &spec.name;
-        tensors.push(entry(
+        tensors.push(f32_tensor(
             format!("{name}::gram"),
             vec![blocks, block, block],
             &layer.gram,
         ));
         if let Some(outputs) = &layer.output_gradients {
-            tensors.push(entry(
+            tensors.push(f32_tensor(
                 format!("{name}::outgrad"),
                 vec![outputs.len() as u64],
                 outputs,

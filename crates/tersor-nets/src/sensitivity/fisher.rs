@@ -1,13 +1,13 @@
 //! The Fisher diagonal from mini-batches.
 
-use super::{Accumulator, Diagonal};
+use super::{Accumulator, Diagonal, sampled};
 use crate::examples::Examples;
 use crate::gradient::backward;
 use crate::graph::{Mode, Network, Unobserved, Weights};
 use crate::{Parameters, Result};
 use burn::tensor::Device;
 use tersor::Progress;
-use tersor_data::{Batches, Key, Random};
+use tersor_data::{Key, Random};
 
 /// Where labels come from.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -70,10 +70,7 @@ pub fn fisher(
     let mut sums = Accumulator::new();
     let n = options.samples.min(examples.len());
     progress.start("Fisher diagonal", n as u64);
-    let mut left = n;
-    for mut indices in Batches::shuffled(examples.len(), options.batch, options.seed, 0) {
-        indices.truncate(left);
-        left -= indices.len();
+    for indices in sampled(examples.len(), n, options.batch, options.seed) {
         let key = options.augment.then_some(Key {
             seed: options.seed,
             epoch: 0,
@@ -101,9 +98,6 @@ pub fn fisher(
         // Rows are what the loss averages over: images, or tokens.
         sums.add(&gradients, rows as f64, |g| rows as f64 * g * g);
         progress.advance(indices.len() as u64);
-        if left == 0 {
-            break;
-        }
     }
     progress.finish();
     Ok(sums.mean())

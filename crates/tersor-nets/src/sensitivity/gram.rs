@@ -3,6 +3,7 @@
 //! For a layer y = W x the Gram matrix G = E[x x^T] says what an error E of W does to its output: E|E x|^2 = tr(E G E^T).
 //! For a convolution x is a patch, in the order of its kernel: channel, row, column.
 
+use super::sampled;
 use crate::examples::{Examples, UNLABELLED};
 use crate::gradient::to_vec;
 use crate::graph::{Conv, Mode, Network, Node, Observer, Op, Value, Weights};
@@ -11,7 +12,7 @@ use burn::tensor::module::unfold4d;
 use burn::tensor::ops::UnfoldOptions;
 use burn::tensor::{Device, Tensor, TensorData};
 use tersor::Progress;
-use tersor_data::{Batches, Random};
+use tersor_data::Random;
 
 /// Layers with more inputs get diagonal blocks of this many instead of one matrix.
 pub const MAX_GRAM: usize = 4096;
@@ -54,7 +55,7 @@ struct Sums {
 }
 
 /// Inputs of a layer as rows `[positions, inputs]`; patches for convolutions.
-pub(crate) fn input_rows(op: &Op, input: &Value) -> Option<Tensor<2>> {
+fn input_rows(op: &Op, input: &Value) -> Option<Tensor<2>> {
     match (op, input) {
         (Op::Conv(conv), Value::Image(x)) => Some(patches(conv, x.clone())),
         (Op::Linear(_), Value::Vectors(x)) => Some(x.clone()),
@@ -200,11 +201,9 @@ pub fn moments(
     let weights = Weights::new(parameters, device, options.output_gradients);
     let mut sums = layers(network, parameters.specs());
     let mut random = Random::keyed(&[options.seed, 0x6772_616d]);
-    let mut left = options.samples.min(examples.len());
-    progress.start("second moments", left as u64);
-    for mut indices in Batches::shuffled(examples.len(), options.batch, options.seed, 0) {
-        indices.truncate(left);
-        left -= indices.len();
+    let n_examples = options.samples.min(examples.len());
+    progress.start("second moments", n_examples as u64);
+    for indices in sampled(examples.len(), n_examples, options.batch, options.seed) {
         let batch = examples.batch(&indices, None);
         let mut watch = Watch {
             sums: &mut sums,
@@ -253,9 +252,6 @@ pub fn moments(
             }
         }
         progress.advance(indices.len() as u64);
-        if left == 0 {
-            break;
-        }
     }
     progress.finish();
     let finish = |s: Sums| LayerMoments {

@@ -1,13 +1,13 @@
 //! Products of the Hessian with vectors by differences of gradients, and its diagonal from them.
 
-use super::{Accumulator, Diagonal};
+use super::{Accumulator, Diagonal, sampled};
 use crate::examples::{Batch, Examples};
-use crate::gradient::{Gradients, backward};
-use crate::graph::{Mode, Network, Unobserved, Weights};
+use crate::gradient::{Gradients, mean_loss_gradients};
+use crate::graph::{Network, Weights};
 use crate::{Parameters, Result};
 use burn::tensor::Device;
 use tersor::Progress;
-use tersor_data::{Batches, Random};
+use tersor_data::Random;
 
 /// How to estimate a Hessian diagonal from products with random vectors.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -40,21 +40,6 @@ impl Default for HutchinsonOptions {
     }
 }
 
-fn gradient(network: &Network, parameters: &Parameters, batch: &Batch, device: &Device) -> Result<Gradients> {
-    let weights = Weights::new(parameters, device, true);
-    backward(
-        network,
-        &weights,
-        batch,
-        Mode::Evaluate,
-        &mut Unobserved,
-        |logits| {
-            let rows = logits.losses(&batch.labels).losses.len();
-            Ok(logits.gradient(&batch.labels, 1.0 / rows.max(1) as f32, 1.0))
-        },
-    )
-}
-
 /// The Hessian of a batch's mean loss times a vector, by the central difference of gradients
 /// (g(w + t v) - g(w - t v)) / 2 t with t = `step`, an absolute length.
 ///
@@ -75,7 +60,7 @@ pub fn hessian_product(
                 *w += by * v;
             }
         }
-        gradient(network, &moved, batch, device)
+        mean_loss_gradients(network, &Weights::new(&moved, device, true), batch)
     };
     let (above, below) = (shifted(step)?, shifted(-step)?);
     let difference =
@@ -111,11 +96,9 @@ pub fn hutchinson(
     let step = options.step * root_mean_square(parameters);
     let mut random = Random::keyed(&[options.seed, 0x6875_7463_6869]);
     let mut sums = Accumulator::new();
-    let mut left = options.samples.min(examples.len());
-    progress.start("Hutchinson diagonal", (left * options.probes) as u64);
-    for mut indices in Batches::shuffled(examples.len(), options.batch, options.seed, 0) {
-        indices.truncate(left);
-        left -= indices.len();
+    let n = options.samples.min(examples.len());
+    progress.start("Hutchinson diagonal", (n * options.probes) as u64);
+    for indices in sampled(examples.len(), n, options.batch, options.seed) {
         let batch = examples.batch(&indices, None);
         for _ in 0..options.probes {
             let signs: Vec<Vec<f32>> = parameters
@@ -134,9 +117,6 @@ pub fn hutchinson(
             }
             sums.add(&product, indices.len() as f64, |h| h);
             progress.advance(indices.len() as u64);
-        }
-        if left == 0 {
-            break;
         }
     }
     progress.finish();

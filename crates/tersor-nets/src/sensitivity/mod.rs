@@ -17,8 +17,20 @@ pub use gram::{GramOptions, LayerMoments, MAX_GRAM, moments};
 pub use hutchinson::{HutchinsonOptions, hessian_product, hutchinson};
 pub use second_order::second_order;
 
+use tersor_data::Batches;
+
 /// One value for each element of each parameter, in the order of the network's; empty for those that do not train.
 pub type Diagonal = Vec<Vec<f32>>;
+
+/// Mini-batches of indices of at most `samples` of `n` examples, in random order.
+fn sampled(n: usize, samples: usize, batch: usize, seed: u64) -> impl Iterator<Item = Vec<usize>> {
+    let mut left = samples.min(n);
+    Batches::shuffled(n, batch, seed, 0).map_while(move |mut indices| {
+        indices.truncate(left);
+        left -= indices.len();
+        (!indices.is_empty()).then_some(indices)
+    })
+}
 
 /// Sums in f64, since thousands of batches of very different size add up.
 pub(crate) struct Accumulator {

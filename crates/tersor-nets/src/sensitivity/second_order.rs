@@ -11,7 +11,7 @@
 
 mod rules;
 
-use super::{Accumulator, Diagonal};
+use super::{Accumulator, Diagonal, sampled};
 use crate::examples::{Batch, Examples, UNLABELLED};
 use crate::gradient::to_logits;
 use crate::graph::{Mode, Network, Node, Observer, Value, Weights};
@@ -19,7 +19,6 @@ use crate::loss::{Logits, softmax};
 use crate::{Error, Parameters, Result};
 use burn::tensor::{Device, Tensor, TensorData};
 use tersor::Progress;
-use tersor_data::Batches;
 
 /// Keeps the output of every node.
 struct Recorder(Vec<Option<Value>>);
@@ -127,17 +126,12 @@ pub fn second_order(
     }
     let weights = Weights::new(parameters, device, false);
     let mut sums = Accumulator::new();
-    let mut left = samples.min(examples.len());
-    progress.start("Hessian diagonal", left as u64);
-    for mut indices in Batches::shuffled(examples.len(), batch_size, seed, 0) {
-        indices.truncate(left);
-        left -= indices.len();
+    let n = samples.min(examples.len());
+    progress.start("Hessian diagonal", n as u64);
+    for indices in sampled(examples.len(), n, batch_size, seed) {
         let batch = examples.batch(&indices, None);
         sums.add(&of_batch(network, &weights, &batch)?, indices.len() as f64, |h| h);
         progress.advance(indices.len() as u64);
-        if left == 0 {
-            break;
-        }
     }
     progress.finish();
     Ok(sums.mean())

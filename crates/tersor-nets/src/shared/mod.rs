@@ -11,12 +11,9 @@ pub use replace::replace_values;
 
 use crate::graph::Network;
 use crate::{Parameters, Result};
+use tersor::bare;
 use tersor::checkpoint::Checkpoint;
 use tersor_codec::QuantizedCheckpoint;
-
-fn bare(name: &str) -> &str {
-    name.strip_prefix("module.").unwrap_or(name)
-}
 
 /// The values of a quantized checkpoint as a network's parameters.
 ///

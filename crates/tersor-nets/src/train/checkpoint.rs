@@ -2,6 +2,7 @@
 
 use super::OptimizerState;
 use crate::graph::Network;
+use crate::parameters::f32_tensor;
 use crate::{Error, Parameters, Result};
 use std::path::Path;
 use tersor::checkpoint::{Checkpoint, OutputFormat};
@@ -11,16 +12,6 @@ use tersor_codec::{Dtype, TensorInfo};
 const MOMENTS: [&str; 2] = ["::first", "::second"];
 /// Key of the counters: epochs and steps done.
 const COUNTERS: &str = "::counters";
-
-fn tensor(name: String, shape: Vec<u64>, values: &[f32]) -> (TensorInfo, Vec<u8>) {
-    let info = TensorInfo {
-        name,
-        dtype: Dtype::F32,
-        shape,
-        shard: 0,
-    };
-    (info, values.iter().flat_map(|v| v.to_le_bytes()).collect())
-}
 
 /// Writes parameters, moments and the number of epochs done. The file is replaced only when it is whole.
 ///
@@ -35,10 +26,14 @@ pub fn save_training(
     let mut tensors = Vec::new();
     for (i, (spec, values)) in parameters.iter().enumerate() {
         let shape: Vec<u64> = spec.shape.iter().map(|&n| n as u64).collect();
-        tensors.push(tensor(spec.name.clone(), shape.clone(), values));
+        tensors.push(f32_tensor(spec.name.clone(), shape.clone(), values));
         for (suffix, moment) in MOMENTS.into_iter().zip([&state.first, &state.second]) {
             let values = moment.get(i).map_or(&[][..], Vec::as_slice);
-            tensors.push(tensor(format!("{}{suffix}", spec.name), shape.clone(), values));
+            tensors.push(f32_tensor(
+                format!("{}{suffix}", spec.name),
+                shape.clone(),
+                values,
+            ));
         }
     }
     let counters = [epoch as u64, state.steps];
