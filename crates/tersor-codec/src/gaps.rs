@@ -33,6 +33,7 @@ pub(crate) fn distances(symbols: &[u16], zero: u16) -> Vec<u64> {
             gap = 0;
         }
     }
+    counts.truncate(counts.iter().rposition(|&c| c > 0).map_or(0, |last| last + 1));
     counts
 }
 

@@ -22,42 +22,77 @@ pub(crate) fn n_lanes(n_symbols: u64) -> usize {
     if n_symbols >= LONG_STREAM { MANY_LANES } else { 1 }
 }
 
-/// What an encoder needs per symbol.
+/// What an encoder needs of a symbol of `frequency` and of the cumulative frequency `before`.
+///
+/// The step is `x -> (x / frequency << scale_bits) + x % frequency + before`, with `q = x / frequency` by
+/// multiplication: `x + q (2^scale_bits - frequency) + before`.
+#[derive(Clone, Copy, Default)]
+struct Step {
+    /// From here on a word leaves the state first.
+    limit: u64,
+    /// `2^64 / frequency`, rounded up: exact for a state of 32 bits. For a frequency of 1 it is `2^64 - 1`, which makes
+    /// `q = x - 1`; `bias` has what is missing then.
+    reciprocal: u64,
+    /// `2^scale_bits - frequency`.
+    complement: u32,
+    bias: u32,
+}
+
+impl Step {
+    fn new(scale_bits: u32, frequency: u32, before: u32) -> Self {
+        let complement = (1u32 << scale_bits).wrapping_sub(frequency);
+        let (reciprocal, missing) = match frequency {
+            0 | 1 => (u64::MAX, complement),
+            _ => (u64::MAX / u64::from(frequency) + 1, 0),
+        };
+        Self {
+            limit: u64::from(frequency) << (32 - scale_bits),
+            reciprocal,
+            complement,
+            bias: before + missing,
+        }
+    }
+
+    fn apply(&self, state: u32) -> u32 {
+        let q = (u128::from(state) * u128::from(self.reciprocal)) >> 64;
+        state
+            .wrapping_add((q as u32).wrapping_mul(self.complement))
+            .wrapping_add(self.bias)
+    }
+}
+
+/// What an encoder needs per symbol; nothing where symbols take no bits.
 pub(crate) struct EncodeTable {
-    scale_bits: u32,
-    /// Frequency and cumulative frequency.
-    symbols: Vec<(u32, u32)>,
+    symbols: Vec<Step>,
 }
 
 impl EncodeTable {
     pub(crate) fn new(distribution: &Distribution) -> Self {
-        let scaled = |scale_bits: u32, frequencies: &[u32]| {
-            let mut before = 0;
-            let mut symbols = Vec::with_capacity(frequencies.len());
-            for &frequency in frequencies {
-                symbols.push((frequency, before));
-                before += frequency;
-            }
-            Self { scale_bits, symbols }
-        };
-        match distribution {
+        let symbols = match distribution {
             Distribution::Uniform { n } => {
                 let scale_bits = uniform_scale_bits(*n);
-                Self {
-                    scale_bits,
-                    symbols: (0..*n).map(|s| uniform_frequency(*n, s, scale_bits)).collect(),
-                }
+                let step = |s| {
+                    let (frequency, before) = uniform_frequency(*n, s, scale_bits);
+                    Step::new(scale_bits, frequency, before)
+                };
+                (0..*n).map(step).collect()
             }
             Distribution::Frequencies {
                 scale_bits,
                 frequencies,
-            } => scaled(*scale_bits, frequencies),
+            } => {
+                let mut before = 0;
+                let step = |&frequency: &u32| {
+                    let step = Step::new(*scale_bits, frequency, before);
+                    before += frequency;
+                    step
+                };
+                frequencies.iter().map(step).collect()
+            }
             // Nothing is written for these.
-            Distribution::Constant { .. } | Distribution::Lengths(_) => Self {
-                scale_bits: 8,
-                symbols: Vec::new(),
-            },
-        }
+            Distribution::Constant { .. } | Distribution::Lengths(_) => Vec::new(),
+        };
+        Self { symbols }
     }
 }
 
@@ -83,17 +118,17 @@ impl Encoder {
             return;
         }
         for (i, &symbol) in symbols.iter().enumerate().rev() {
-            let (Some(&(frequency, before)), Some(state)) = (
+            let (Some(step), Some(state)) = (
                 table.symbols.get(usize::from(symbol)),
                 self.states.get_mut(i % n_lanes),
             ) else {
                 continue;
             };
-            if u64::from(*state) >= u64::from(frequency) << (32 - table.scale_bits) {
+            if u64::from(*state) >= step.limit {
                 self.words.push(*state as u16);
                 *state >>= 16;
             }
-            *state = ((*state / frequency) << table.scale_bits) + *state % frequency + before;
+            *state = step.apply(*state);
         }
     }
 

@@ -8,6 +8,12 @@ use crate::{Coder, gaps, huffman};
 
 /// Earlier tables that are tried before a new one is written.
 const TABLES_TRIED: usize = 16;
+/// About what a table takes per symbol in use.
+const TABLE_ENTRY_BITS: f64 = 6.0;
+/// What the header says about survivors and gaps.
+const GAP_HEADER_BITS: f64 = 30.0;
+/// Gaps decode at half the speed: they must pay this much.
+const GAPS_HANDICAP: f64 = 0.03;
 
 /// Bits of a run with these counts under a distribution; infinite if it cannot code them.
 fn payload_bits(counts: &[u64], distribution: &Distribution, family: Family) -> f64 {
@@ -128,11 +134,22 @@ pub(super) fn count(symbols: &[u16], n: usize) -> Vec<u64> {
     tables.iter().map(|t| t.iter().sum()).collect()
 }
 
-/// Plans how the zeros of a segment are coded: bits of the gap alphabet if gaps are smaller than zero as a symbol.
+/// Ideal bits of a run with these counts, and about what a table of them takes.
+fn ideal_bits(counts: &[u64]) -> f64 {
+    let total = counts.iter().sum::<u64>() as f64;
+    let used = || counts.iter().filter(|&&c| c > 0).map(|&c| c as f64);
+    used().map(|c| c * (total / c).log2()).sum::<f64>() + TABLE_ENTRY_BITS * used().count() as f64
+}
+
+/// Plans how the zeros of a segment are coded: bits of the gap alphabet if gaps take clearly less than `plain` bits,
+/// what the segment takes with zero as a symbol.
+///
+/// Alphabets are ranked by their entropy; tables are made for the best one only.
 pub(super) fn choose_gaps(
     symbols: &[u16],
     counts: &[u64],
     zero: u16,
+    plain: f64,
     header: &DistributionCoder,
     family: Family,
 ) -> Option<u32> {
@@ -140,22 +157,20 @@ pub(super) fn choose_gaps(
     if counts.len() < 2 || n_zeros * 2 < symbols.len() as u64 {
         return None;
     }
-    let plain = choose(counts, header, family, None).1;
     let mut survivors = counts.to_vec();
     survivors.remove(usize::from(zero));
     let distances = gaps::distances(symbols, zero);
-    let values = choose(&survivors, header, family, None).1;
-    let (bits, gap_bits) = gaps::GAP_BITS
+    let (ideal, gap_bits) = gaps::GAP_BITS
         .filter(|&b| b >= 2)
-        .map(|b| {
-            (
-                choose(&gaps::gap_counts(&distances, b), header, family, None).1,
-                b,
-            )
-        })
+        .map(|b| (ideal_bits(&gaps::gap_counts(&distances, b)), b))
         .min_by(|a, b| a.0.total_cmp(&b.0))?;
-    // 30 bits: what the header says about survivors and gaps.
-    (bits + values + 30.0 < plain).then_some(gap_bits)
+    let pays = |bits: f64| bits * (1.0 + GAPS_HANDICAP) + GAP_HEADER_BITS < plain;
+    if !pays(ideal + ideal_bits(&survivors)) {
+        return None;
+    }
+    let gaps = gaps::gap_counts(&distances, gap_bits);
+    let bits = choose(&gaps, header, family, None).1 + choose(&survivors, header, family, None).1;
+    pays(bits).then_some(gap_bits)
 }
 
 /// Bits that symbols with these counts take under `coder`, with the table that describes them; an estimate from the

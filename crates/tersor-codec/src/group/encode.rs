@@ -46,6 +46,14 @@ fn pools(segments: &[SegmentInput<'_>]) -> Pools {
     pools
 }
 
+/// How often each of `n` symbols occurs.
+fn counts(symbols: &[u16], n: usize) -> Result<Vec<u64>> {
+    if let Some(&bad) = symbols.iter().find(|&&s| usize::from(s) >= n) {
+        return Err(Error::invalid(format!("symbol {bad} in an alphabet of {n}")));
+    }
+    Ok(count(symbols, n))
+}
+
 /// A group in the making.
 struct GroupEncoder<'a> {
     family: Family,
@@ -55,14 +63,22 @@ struct GroupEncoder<'a> {
 }
 
 impl<'a> GroupEncoder<'a> {
+    /// Chooses the distribution of a run and adds the run.
+    fn run(&mut self, symbols: Cow<'a, [u16]>, n: usize) -> Result<()> {
+        let distribution = choose(
+            &counts(&symbols, n)?,
+            &self.header.distributions,
+            self.family,
+            None,
+        )
+        .0;
+        self.add(symbols, n, distribution)
+    }
+
     /// Codes the distribution of a run in the header and adds the run.
-    fn run(&mut self, symbols: Cow<'a, [u16]>, n: usize, pool: Option<&[u64]>) -> Result<()> {
-        if let Some(&bad) = symbols.iter().find(|&&s| usize::from(s) >= n) {
-            return Err(Error::invalid(format!("symbol {bad} in an alphabet of {n}")));
-        }
-        let distributions = &mut self.header.distributions;
-        let distribution = choose(&count(&symbols, n), distributions, self.family, pool).0;
+    fn add(&mut self, symbols: Cow<'a, [u16]>, n: usize, distribution: Distribution) -> Result<()> {
         let n_symbols = symbols.len() as u64;
+        let distributions = &mut self.header.distributions;
         distributions.code(&mut self.encoder, n, n_symbols, Some(&distribution))?;
         self.runs.push(Run {
             symbols,
@@ -87,7 +103,7 @@ impl<'a> GroupEncoder<'a> {
                     .step_by(item_bytes)
                     .map(|&b| u16::from(b))
                     .collect();
-                self.run(plane.into(), 256, None)
+                self.run(plane.into(), 256)
             }),
         }
     }
@@ -100,9 +116,13 @@ impl<'a> GroupEncoder<'a> {
         pools: &Pools,
     ) -> Result<()> {
         let zero = zero.filter(|_| n_levels > 1);
+        let counts = counts(symbols, n_levels)?;
+        let pool = pools.get(&(n_levels, zero)).map(|p| p.0.as_slice());
+        let pool = pool.filter(|_| symbols.len() < POOLED_BELOW);
+        let distributions = &self.header.distributions;
+        let (distribution, bits) = choose(&counts, distributions, self.family, pool);
         let plan = |zero| {
-            let counts = count(symbols, n_levels);
-            let gap_bits = choose_gaps(symbols, &counts, zero, &self.header.distributions, self.family);
+            let gap_bits = choose_gaps(symbols, &counts, zero, bits, distributions, self.family);
             gap_bits.map(|gap_bits| (zero, gap_bits))
         };
         let gaps = zero.and_then(plan);
@@ -110,11 +130,7 @@ impl<'a> GroupEncoder<'a> {
             self.encoder.bit(&mut self.header.use_gaps, gaps.is_some())?;
         }
         let Some((zero, gap_bits)) = gaps else {
-            let pool = pools
-                .get(&(n_levels, zero))
-                .map(|p| p.0.as_slice())
-                .filter(|_| symbols.len() < POOLED_BELOW);
-            return self.run(symbols.into(), n_levels, pool);
+            return self.add(symbols.into(), n_levels, distribution);
         };
         let split = gaps::split(symbols, zero, gap_bits);
         let n_fillers = split.gaps.len() - split.survivors.len();
@@ -125,8 +141,8 @@ impl<'a> GroupEncoder<'a> {
             .n_survivors
             .code(&mut self.encoder, split.survivors.len() as u64)?;
         self.header.n_gaps.code(&mut self.encoder, n_fillers as u64)?;
-        self.run(split.gaps.into(), 1 << gap_bits, None)?;
-        self.run(split.survivors.into(), n_levels - 1, None)
+        self.run(split.gaps.into(), 1 << gap_bits)?;
+        self.run(split.survivors.into(), n_levels - 1)
     }
 }
 
