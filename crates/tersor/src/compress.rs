@@ -3,6 +3,7 @@
 use crate::checkpoint::Checkpoint;
 use crate::design::{Designer, Knob};
 use crate::encode::self_check;
+use crate::feedback::{Given, LayerSymbols};
 use crate::options::{CompressOptions, Method, Scope, Target};
 use crate::plan::Plan;
 use crate::progress::{Progress, Silent};
@@ -26,6 +27,7 @@ pub struct Compressor<'a> {
     checkpoint: &'a Checkpoint,
     options: CompressOptions,
     sensitivities: Option<Sensitivities>,
+    given: Given,
     plan: Plan,
 }
 
@@ -44,16 +46,35 @@ impl<'a> Compressor<'a> {
         options: CompressOptions,
         progress: &dyn Progress,
     ) -> Result<Self> {
+        Self::with_symbols(checkpoint, options, [], progress)
+    }
+
+    /// As [`with_progress`](Self::with_progress), with tensors that are quantized already: names, with or without a leading
+    /// `module.`, and symbols. Everything else is quantized as the options say; so are targets met.
+    ///
+    /// Their predicted loss is the one they come with. Reported squared errors are those against the checkpoint's elements.
+    ///
+    /// # Errors
+    /// As [`new`](Self::new); [`Error::Options`] for symbols that do not fit the checkpoint, that are for a tensor tied to an
+    /// earlier one, kept losslessly or not finite, or that are given twice.
+    pub fn with_symbols(
+        checkpoint: &'a Checkpoint,
+        options: CompressOptions,
+        symbols: impl IntoIterator<Item = (String, LayerSymbols)>,
+        progress: &dyn Progress,
+    ) -> Result<Self> {
         options.check_weighing()?;
+        let given = Given::new(checkpoint, symbols)?;
         let open = |path: &std::path::PathBuf| {
             Sensitivities::open(path, checkpoint.tensors(), options.power, options.floor)
         };
         let sensitivities = options.sensitivity.as_ref().map(open).transpose()?;
-        let plan = Plan::new(checkpoint, &options, sensitivities.as_ref(), progress)?;
+        let plan = Plan::new(checkpoint, &options, sensitivities.as_ref(), &given, progress)?;
         Ok(Self {
             checkpoint,
             options,
             sensitivities,
+            given,
             plan,
         })
     }
@@ -87,6 +108,7 @@ impl<'a> Compressor<'a> {
             plan: &self.plan,
             sensitivities: self.sensitivities.as_ref(),
             options: &self.options,
+            given: &self.given,
         }
     }
 

@@ -1,6 +1,7 @@
 //! Codebooks at one operating point: what each tensor will be coded with, and what that costs.
 
 use crate::checkpoint::Checkpoint;
+use crate::feedback::{Given, LayerSymbols};
 use crate::fine::{self, FineCodebooks};
 use crate::options::{Centres, CompressOptions, Method, Rule, Scope};
 use crate::plan::{Plan, TensorPlan, Treatment};
@@ -12,11 +13,12 @@ use crate::{Error, Result, weights};
 use half::f16;
 use rayon::prelude::*;
 use std::borrow::Cow;
+use std::sync::Arc;
 use tersor_codec::{Codebook, TensorInfo};
 use tersor_quant::{Report, Source, Span, StaticPrices, ecsq, grid, kmeans, uniform};
 
 /// Iterations of prices and assignment on a grid.
-const GRID_ITERATIONS: usize = 3;
+pub(crate) const GRID_ITERATIONS: usize = 3;
 
 /// What sets the rate of a method.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -30,7 +32,7 @@ pub(crate) enum Knob {
 }
 
 /// Elements below which two bytes of a step matter.
-const SMALL: u64 = 1 << 13;
+pub(crate) const SMALL: u64 = 1 << 13;
 
 /// Levels of a clustering for a single tensor whose number is not given.
 const DEFAULT_LEVELS: usize = 16;
@@ -53,6 +55,8 @@ pub(crate) enum Assigner {
     Mantissa { mantissa_bits: u32, first: u32 },
     /// Always the same symbol.
     Constant,
+    /// Symbols that are known: given from outside, or found with error feedback.
+    Symbols(Arc<LayerSymbols>),
 }
 
 /// A tensor's codebook and how it is used.
@@ -81,6 +85,8 @@ pub(crate) struct Designer<'a> {
     pub(crate) plan: &'a Plan,
     pub(crate) sensitivities: Option<&'a Sensitivities>,
     pub(crate) options: &'a CompressOptions,
+    /// Tensors whose symbols come from outside.
+    pub(crate) given: &'a Given,
     /// Told of elements that are designed for and encoded.
     pub(crate) progress: &'a dyn Progress,
 }
@@ -144,11 +150,11 @@ impl<'a> Designer<'a> {
         Ok(Loaded { weights, h, mean_h })
     }
 
-    /// Indices of the tensors treated so.
+    /// Indices of the tensors treated so whose symbols are not given.
     pub(crate) fn treated(&self, treatment: &Treatment) -> Vec<usize> {
         let tensors = self.plan.tensors.iter().enumerate();
         tensors
-            .filter(|(_, p)| p.treatment == *treatment)
+            .filter(|&(i, p)| p.treatment == *treatment && !self.given.has(i))
             .map(|(i, _)| i)
             .collect()
     }
@@ -297,6 +303,9 @@ impl<'a> Designer<'a> {
                     Report::new(vec![n], 0.0, 0.0),
                 );
             }
+        }
+        for (index, layer) in self.given.iter() {
+            design.set_symbols(index, layer.clone());
         }
         let fine = FineCodebooks::new(self, design.slope)?;
         for (index, codebook, assigner, report) in fine.codings {
@@ -488,13 +497,13 @@ fn prices_of(reports: &[Report]) -> StaticPrices {
 }
 
 /// An f32 with 8 significant bits, close to `step`: it costs two bytes less, and steps need no more.
-fn short(step: f32) -> f32 {
+pub(crate) fn short(step: f32) -> f32 {
     let rounded = half::bf16::from_f32(step).to_f32();
     if rounded.is_normal() { rounded } else { step }
 }
 
 /// A step within what the weights allow. It is infinite where they have no sensitivity.
-fn within(span: Span, step: f32) -> f32 {
+pub(crate) fn within(span: Span, step: f32) -> f32 {
     let least = span.min_step() * 1.01;
     // Beyond four times the largest weight all become zero anyway.
     step.clamp(least, (4.0 * span.magnitude()).max(least * 2.0))
@@ -566,12 +575,13 @@ fn round_levels(levels: &mut [f32], slope: f64, weights: &[f64]) {
 
 /// Counts and loss of a source.
 fn cost(assigner: &Assigner, source: &Source<'_>) -> tersor_quant::Result<Report> {
-    assign(assigner, source, &mut vec![0; source.len()])
+    assign(assigner, 0, source, &mut vec![0; source.len()])
 }
 
-/// Turns a source, or a chunk of one, into symbols.
+/// Turns a source into symbols: a tensor from element `start` on.
 pub(crate) fn assign(
     assigner: &Assigner,
+    start: usize,
     source: &Source<'_>,
     out: &mut [u16],
 ) -> tersor_quant::Result<Report> {
@@ -587,6 +597,7 @@ pub(crate) fn assign(
             out.fill(0);
             Ok(Report::new(vec![source.len() as u64], 0.0, 0.0))
         }
+        Assigner::Symbols(layer) => Ok(layer.part(start, source.weights, out)),
     }
 }
 
@@ -604,6 +615,7 @@ fn codebook_of(assigner: &Assigner) -> Codebook {
         }
         Assigner::Nearest(levels, _) => Codebook::Table(levels.clone()),
         Assigner::Ecsq(found, _) => Codebook::Table(found.levels.clone()),
+        Assigner::Symbols(layer) => grid_codebook(&layer.grid),
         Assigner::Mantissa { .. } | Assigner::Constant => Codebook::Table(vec![0.0]),
     }
 }
@@ -618,6 +630,12 @@ pub(crate) fn grid_codebook(grid: &grid::Grid) -> Codebook {
 }
 
 impl Design {
+    /// Gives a tensor its symbols, in place of what it had.
+    pub(crate) fn set_symbols(&mut self, index: usize, layer: Arc<LayerSymbols>) {
+        let (codebook, report) = (grid_codebook(&layer.grid), layer.report.clone());
+        self.add(index, codebook, Assigner::Symbols(layer), report);
+    }
+
     fn add(&mut self, index: usize, codebook: Codebook, assigner: Assigner, report: Report) {
         let known = self.codebooks.iter().rposition(|c| *c == codebook);
         let codebook = known.unwrap_or_else(|| {
@@ -634,7 +652,7 @@ impl Design {
     }
 
     /// Numbers codebooks in the order of their first use, as a file needs them.
-    fn order_codebooks(&mut self) {
+    pub(crate) fn order_codebooks(&mut self) {
         let mut order: Vec<Option<usize>> = vec![None; self.codebooks.len()];
         let mut ordered = Vec::with_capacity(self.codebooks.len());
         for coding in self.codings.iter_mut().flatten() {

@@ -1,6 +1,7 @@
 //! From a design to the bytes of a file, group by group: no more than the groups at hand are in memory.
 
-use crate::design::{Coding, Design, Designer, Loaded, assign};
+use crate::design::{Assigner, Coding, Design, Designer, Loaded, assign};
+use crate::feedback::rounded;
 use crate::plan::Treatment;
 use crate::progress::Progress;
 use crate::verify::verify;
@@ -9,7 +10,7 @@ use rayon::prelude::*;
 use std::borrow::Cow;
 use tersor_codec::{
     BlobEntry, Codebook, Coder, Dequantizer, Directory, Dtype, EncodedGroup, Entry, FileReader, Limits,
-    Segment, Storage, assemble, decode_to_f32, encode_f32, estimate_bits, plan_groups,
+    Segment, Storage, assemble, estimate_bits, plan_groups,
 };
 use tersor_quant::{Report, Source};
 
@@ -194,11 +195,12 @@ fn quantized_group(
         };
         let source = loaded.source().slice(range(segment, 1));
         let mut symbols = vec![0; source.len()];
-        let report = assign(&coding.assigner, &source, &mut symbols).map_err(Error::quantize(&info.name))?;
+        let report = assign(&coding.assigner, segment.start as usize, &source, &mut symbols)
+            .map_err(Error::quantize(&info.name))?;
         let codebook = design.codebooks.get(coding.codebook).ok_or(Error::SelfCheck)?;
         reports.push((
             segment.item,
-            after_rounding(report, &source, &symbols, codebook, info.dtype),
+            after_rounding(report, &source, &symbols, (codebook, coding), info.dtype),
         ));
         parts.push((
             symbols,
@@ -213,30 +215,27 @@ fn quantized_group(
     Ok((EncodedGroup::symbols(segments.to_vec(), &inputs, coder)?, reports))
 }
 
-/// The report of values in the element type: levels are rounded once more where it has less precision than f32.
+/// The report of values in the element type: levels are rounded once more where it has less precision than f32. The loss of
+/// symbols that are known stays as it is said to be: it need not be one of weights each on its own.
 fn after_rounding(
     report: Report,
     source: &Source<'_>,
     symbols: &[u16],
-    codebook: &Codebook,
+    (codebook, coding): (&Codebook, &Coding),
     dtype: Dtype,
 ) -> Report {
     if matches!(dtype, Dtype::F32 | Dtype::F64) {
         return report;
     }
-    let round = |level: f32| {
-        let bytes = encode_f32(level, dtype).unwrap_or(0).to_le_bytes();
-        let values = bytes
-            .get(..dtype.size_bytes())
-            .and_then(|bytes| decode_to_f32(bytes, dtype));
-        values.and_then(|v| v.first().copied()).unwrap_or(level)
-    };
-    let levels: Vec<f32> = codebook.levels().into_iter().map(round).collect();
+    let levels: Vec<f32> = codebook.levels().into_iter().map(|l| rounded(l, dtype)).collect();
     let (mut distortion, mut squared_error) = (0.0, 0.0);
     for (i, (&w, &symbol)) in source.weights.iter().zip(symbols).enumerate() {
         let error = f64::from(w) - f64::from(levels.get(usize::from(symbol)).copied().unwrap_or(0.0));
         distortion += 0.5 * f64::from(source.h.at(i)) * error * error;
         squared_error += error * error;
+    }
+    if matches!(coding.assigner, Assigner::Symbols(_)) {
+        distortion = report.distortion;
     }
     Report {
         distortion,
