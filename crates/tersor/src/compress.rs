@@ -65,18 +65,27 @@ impl<'a> Compressor<'a> {
     ) -> Result<Self> {
         options.check_weighing()?;
         let given = Given::new(checkpoint, symbols)?;
-        let open = |path: &std::path::PathBuf| {
-            Sensitivities::open(path, checkpoint.tensors(), options.power, options.floor)
-        };
+        let open = |path: &std::path::PathBuf| Sensitivities::open(path, checkpoint.tensors(), &options);
         let sensitivities = options.sensitivity.as_ref().map(open).transpose()?;
         let plan = Plan::new(checkpoint, &options, sensitivities.as_ref(), &given, progress)?;
-        Ok(Self {
+        let compressor = Self {
             checkpoint,
             options,
             sensitivities,
             given,
             plan,
-        })
+        };
+        let designer = compressor.designer(&Silent);
+        for index in (0..checkpoint.tensors().len()).filter(|&index| designer.uses_feedback(index)) {
+            // What moments cannot be is told before any work.
+            designer.moments(index)?;
+        }
+        Ok(compressor)
+    }
+
+    /// Whether the tensor of this index is quantized with error feedback.
+    pub fn uses_feedback(&self, index: usize) -> bool {
+        self.designer(&Silent).uses_feedback(index)
     }
 
     /// What is done with each tensor.

@@ -1,9 +1,9 @@
 //! Codebooks at one operating point: what each tensor will be coded with, and what that costs.
 
 use crate::checkpoint::Checkpoint;
-use crate::feedback::{Given, LayerSymbols};
+use crate::feedback::{self, Given, LayerMoments, LayerSymbols};
 use crate::fine::{self, FineCodebooks};
-use crate::options::{Centres, CompressOptions, Method, Rule, Scope};
+use crate::options::{Centres, CompressOptions, Feedback, Method, Rule, Scope};
 use crate::plan::{Plan, TensorPlan, Treatment};
 use crate::progress::Progress;
 use crate::samples::{Sampled, Samples};
@@ -14,7 +14,7 @@ use half::f16;
 use rayon::prelude::*;
 use std::borrow::Cow;
 use std::sync::Arc;
-use tersor_codec::{Codebook, TensorInfo};
+use tersor_codec::{Codebook, Dtype, TensorInfo};
 use tersor_quant::{Report, Source, Span, StaticPrices, ecsq, grid, kmeans, uniform};
 
 /// Iterations of prices and assignment on a grid.
@@ -38,7 +38,11 @@ pub(crate) const SMALL: u64 = 1 << 13;
 const DEFAULT_LEVELS: usize = 16;
 
 /// Largest sensitivity that quantizers see: products with squared errors stay finite.
-const LARGEST_H: f64 = 1e30;
+pub(crate) const LARGEST_H: f64 = 1e30;
+
+/// Levels that error feedback may use are below so many times the largest magnitude: four beyond the weights, at steps of up to
+/// four times that magnitude.
+const FEEDBACK_REACH: f32 = 20.0;
 
 /// How the elements of a tensor become symbols.
 #[derive(Clone, Debug)]
@@ -233,6 +237,63 @@ impl<'a> Designer<'a> {
         stake.filter(|s| s.0 > 0.0).collect()
     }
 
+    /// The step of a tensor with a codebook of its own.
+    pub(crate) fn step(&self, index: usize, slope: f64) -> f32 {
+        let mean_h = self.plan.tensors.get(index).map_or(1.0, TensorPlan::constant_h);
+        let mean_h = mean_h.min(LARGEST_H);
+        let n = self
+            .tensors()
+            .get(index)
+            .and_then(TensorInfo::n_elements)
+            .unwrap_or(0);
+        let span = self.span(index);
+        if self.uses_feedback(index) {
+            return feedback::step(span, n, slope, mean_h);
+        }
+        let step = within(span, grid::step_for_slope(slope, mean_h));
+        // Rounding a step changes a large tensor's size by more than two bytes, and makes sizes jump.
+        if n < SMALL { short(step) } else { step }
+    }
+
+    /// The slope of a tensor on a grid, if it has one.
+    pub(crate) fn slope(&self, index: usize, knob: Knob) -> Result<Option<f64>> {
+        Ok(match self.method_and_knob(index, knob)? {
+            (Method::Grid, Knob::Slope(slope)) => Some(slope),
+            _ => None,
+        })
+    }
+
+    /// Whether a tensor is quantized with error feedback: it has moments, and a grid of its own.
+    pub(crate) fn uses_feedback(&self, index: usize) -> bool {
+        let Some(plan) = self.plan.tensors.get(index) else {
+            return false;
+        };
+        let own = self.options.scope == Scope::Tensor || plan.rule != Rule::default();
+        let dtype = self.tensors().get(index).map_or(Dtype::U8, |t| t.dtype);
+        self.options.feedback == Feedback::Auto
+            && plan.treatment == Treatment::Main
+            && !self.given.has(index)
+            && own
+            && plan.rule.method.unwrap_or(self.options.method) == Method::Grid
+            && feedback::rounded(FEEDBACK_REACH * plan.span.magnitude(), dtype).is_finite()
+            && self.with_moments(index).is_some()
+    }
+
+    /// The name under which the moments of a tensor are: its own, or that of a later one that equals it.
+    fn with_moments(&self, index: usize) -> Option<(&'a Sensitivities, usize)> {
+        let (file, plan) = (self.sensitivities?, self.plan.tensors.get(index)?);
+        let mut names = std::iter::once(&index).chain(&plan.aliases);
+        names
+            .find(|&&index| file.moments.has(index))
+            .map(|&index| (file, index))
+    }
+
+    /// Reads the moments of a tensor, if it has some.
+    pub(crate) fn moments(&self, index: usize) -> Result<Option<LayerMoments<'a>>> {
+        let found = self.with_moments(index);
+        found.map(|(file, index)| file.load_moments(index)).transpose()
+    }
+
     /// Range of the weights of a tensor.
     pub(crate) fn span(&self, index: usize) -> Span {
         self.plan.tensors.get(index).map_or(Span::EMPTY, |p| p.span)
@@ -320,13 +381,7 @@ impl<'a> Designer<'a> {
         let part = self.part(index, samples)?;
         let source = part.source();
         let span = self.span(index);
-        let mean_h = self.plan.tensors.get(index).map_or(1.0, TensorPlan::constant_h);
-        let step = |slope| {
-            let step = within(span, grid::step_for_slope(slope, mean_h.min(LARGEST_H)));
-            // Rounding a step changes a large tensor's size by more than two bytes, and makes sizes jump.
-            let n = self.tensors().get(index).and_then(TensorInfo::n_elements);
-            if n < Some(SMALL) { short(step) } else { step }
-        };
+        let step = |slope| self.step(index, slope);
         let quantize = || Error::quantize(self.name(index));
         let (assigner, report) = match self.method_and_knob(index, knob)? {
             (Method::Grid, Knob::Slope(slope)) => {

@@ -100,21 +100,8 @@ pub(crate) fn encode(designer: &Designer<'_>, design: &Design, coder: Option<Cod
 fn encode_with(designer: &Designer<'_>, design: &Design, coder: Coder) -> Result<EncodedFile> {
     let directory = directory(designer, design);
     let n_tensors = directory.entries.len();
-    let kind = |item: usize| match directory.entries.get(item).map(|e| &e.storage) {
-        Some(Storage::Quantized { .. }) => Kind::Quantized,
-        Some(_) => Kind::Raw,
-        None => Kind::Blob,
-    };
-    let items: Vec<_> = directory.items().map(|(item, n)| (item, n, kind(item))).collect();
-    let groups = plan_groups(
-        items,
-        even_group_elements(&directory, designer.options.group_elements),
-    );
-    // Chunks of one tensor share what is loaded of it.
-    let item = |segment: Option<&Segment>| segment.map(|s| s.item);
-    let jobs: Vec<&[Group]> = groups
-        .chunk_by(|a, b| item(a.1.last()) == item(b.1.first()))
-        .collect();
+    let groups = groups(designer, &directory);
+    let jobs = jobs(&groups);
     let coded: Result<Vec<Vec<Coded>>> = jobs
         .into_par_iter()
         .map(|job| encode_job(designer, design, job, coder))
@@ -134,6 +121,38 @@ fn encode_with(designer: &Designer<'_>, design: &Design, coder: Coder) -> Result
         coder,
         reports,
     })
+}
+
+/// The groups of a file.
+fn groups(designer: &Designer<'_>, directory: &Directory) -> Vec<Group> {
+    let kind = |item: usize| match directory.entries.get(item).map(|e| &e.storage) {
+        Some(Storage::Quantized { .. }) => Kind::Quantized,
+        Some(_) => Kind::Raw,
+        None => Kind::Blob,
+    };
+    let items: Vec<_> = directory.items().map(|(item, n)| (item, n, kind(item))).collect();
+    plan_groups(
+        items,
+        even_group_elements(directory, designer.options.group_elements),
+    )
+}
+
+/// Groups that are encoded together: chunks of one tensor share what is loaded of it.
+fn jobs(groups: &[Group]) -> Vec<&[Group]> {
+    let item = |segment: Option<&Segment>| segment.map(|s| s.item);
+    groups
+        .chunk_by(|a, b| item(a.1.last()) == item(b.1.first()))
+        .collect()
+}
+
+/// The quantized tensors of each group in the order of the file; of chunks once.
+pub(crate) fn quantized_jobs(designer: &Designer<'_>, design: &Design) -> Vec<Vec<usize>> {
+    let groups = groups(designer, &directory(designer, design));
+    let firsts = jobs(&groups).into_iter().filter_map(|job| job.first());
+    let quantized = firsts.filter(|(kind, _)| *kind == Kind::Quantized);
+    quantized
+        .map(|(_, segments)| segments.iter().map(|s| s.item).collect())
+        .collect()
 }
 
 /// Elements of groups that are about equally long, so that threads share the work evenly, and as few as groups of `most`

@@ -25,14 +25,18 @@
 //! Moments are read tensor by tensor; `tersor_quant::feedback` says what a layer takes while it is worked on, and the prices of
 //! the coder `context` take twice 7 bytes per weight beside it. Symbols are kept until the file is made: 2 bytes per weight.
 
+mod design;
 mod given;
 mod layer;
+mod moments;
 mod price;
 mod quantize;
 
+pub(crate) use design::apply;
 pub(crate) use given::Given;
 pub use layer::LayerSymbols;
 pub(crate) use layer::rounded;
+pub(crate) use moments::{LayerMoments, Moments};
 pub use quantize::{Prices, quantize, step};
 pub use tersor_quant::feedback::{FeedbackConfig, Gram, Layer, MomentError, Problem};
 pub use tersor_quant::grid::Grid;
