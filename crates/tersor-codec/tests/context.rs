@@ -252,6 +252,45 @@ fn prices_add_up_to_the_size() {
 }
 
 #[test]
+fn a_segment_taken_whole_costs_and_teaches_what_its_symbols_do() {
+    let tensors = convolutions();
+    let (mut whole, mut single) = (ContextPrices::new(), ContextPrices::new());
+    let mut bits = [0.0; 2];
+    for t in &tensors {
+        bits[0] += whole.take(&t.input()).unwrap();
+        let centre = t.zero.unwrap();
+        single
+            .begin((&t.shape, 0), t.symbols.len(), t.n_levels, t.zero, centre)
+            .unwrap();
+        for &symbol in &t.symbols {
+            bits[1] += f64::from(single.price(symbol)) / 65536.0;
+            single.push(symbol);
+        }
+    }
+    // Beside the symbols there is a bit per tensor.
+    assert!((bits[0] - bits[1]).abs() < 0.001 * bits[1] + 8.0, "{bits:?}");
+    let t = &tensors[0];
+    let prices = |prices: &mut ContextPrices| {
+        prices
+            .begin((&t.shape, 0), t.symbols.len(), t.n_levels, t.zero, 50)
+            .unwrap();
+        (0..101).map(|s| prices.price(s)).collect::<Vec<_>>()
+    };
+    assert_eq!(prices(&mut whole), prices(&mut single));
+    assert!(
+        whole
+            .take(
+                &Tensor {
+                    n_levels: 2,
+                    ..t.clone()
+                }
+                .input()
+            )
+            .is_err()
+    );
+}
+
+#[test]
 fn a_snapshot_brings_back_the_state() {
     let tensors = convolutions();
     let t = &tensors[0];

@@ -3,6 +3,7 @@
 use crate::checkpoint::Checkpoint;
 use crate::design::{Designer, Knob};
 use crate::encode::self_check;
+use crate::feedback::{Given, LayerSymbols};
 use crate::options::{CompressOptions, Method, Scope, Target};
 use crate::plan::Plan;
 use crate::progress::{Progress, Silent};
@@ -26,6 +27,7 @@ pub struct Compressor<'a> {
     checkpoint: &'a Checkpoint,
     options: CompressOptions,
     sensitivities: Option<Sensitivities>,
+    given: Given,
     plan: Plan,
 }
 
@@ -44,18 +46,46 @@ impl<'a> Compressor<'a> {
         options: CompressOptions,
         progress: &dyn Progress,
     ) -> Result<Self> {
+        Self::with_symbols(checkpoint, options, [], progress)
+    }
+
+    /// As [`with_progress`](Self::with_progress), with tensors that are quantized already: names, with or without a leading
+    /// `module.`, and symbols. Everything else is quantized as the options say; so are targets met.
+    ///
+    /// Their predicted loss is the one they come with. Reported squared errors are those against the checkpoint's elements.
+    ///
+    /// # Errors
+    /// As [`new`](Self::new); [`Error::Options`] for symbols that do not fit the checkpoint, that are for a tensor tied to an
+    /// earlier one, kept losslessly or not finite, or that are given twice.
+    pub fn with_symbols(
+        checkpoint: &'a Checkpoint,
+        options: CompressOptions,
+        symbols: impl IntoIterator<Item = (String, LayerSymbols)>,
+        progress: &dyn Progress,
+    ) -> Result<Self> {
         options.check_weighing()?;
-        let open = |path: &std::path::PathBuf| {
-            Sensitivities::open(path, checkpoint.tensors(), options.power, options.floor)
-        };
+        let given = Given::new(checkpoint, symbols)?;
+        let open = |path: &std::path::PathBuf| Sensitivities::open(path, checkpoint.tensors(), &options);
         let sensitivities = options.sensitivity.as_ref().map(open).transpose()?;
-        let plan = Plan::new(checkpoint, &options, sensitivities.as_ref(), progress)?;
-        Ok(Self {
+        let plan = Plan::new(checkpoint, &options, sensitivities.as_ref(), &given, progress)?;
+        let compressor = Self {
             checkpoint,
             options,
             sensitivities,
+            given,
             plan,
-        })
+        };
+        let designer = compressor.designer(&Silent);
+        for index in (0..checkpoint.tensors().len()).filter(|&index| designer.uses_feedback(index)) {
+            // What moments cannot be is told before any work.
+            designer.moments(index)?;
+        }
+        Ok(compressor)
+    }
+
+    /// Whether the tensor of this index is quantized with error feedback.
+    pub fn uses_feedback(&self, index: usize) -> bool {
+        self.designer(&Silent).uses_feedback(index)
     }
 
     /// What is done with each tensor.
@@ -87,6 +117,7 @@ impl<'a> Compressor<'a> {
             plan: &self.plan,
             sensitivities: self.sensitivities.as_ref(),
             options: &self.options,
+            given: &self.given,
         }
     }
 

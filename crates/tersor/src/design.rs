@@ -1,8 +1,9 @@
 //! Codebooks at one operating point: what each tensor will be coded with, and what that costs.
 
 use crate::checkpoint::Checkpoint;
+use crate::feedback::{self, Given, LayerMoments, LayerSymbols};
 use crate::fine::{self, FineCodebooks};
-use crate::options::{Centres, CompressOptions, Method, Rule, Scope};
+use crate::options::{Centres, CompressOptions, Feedback, Method, Rule, Scope};
 use crate::plan::{Plan, TensorPlan, Treatment};
 use crate::progress::Progress;
 use crate::samples::{Sampled, Samples};
@@ -12,11 +13,12 @@ use crate::{Error, Result, weights};
 use half::f16;
 use rayon::prelude::*;
 use std::borrow::Cow;
-use tersor_codec::{Codebook, TensorInfo};
+use std::sync::Arc;
+use tersor_codec::{Codebook, Dtype, TensorInfo};
 use tersor_quant::{Report, Source, Span, StaticPrices, ecsq, grid, kmeans, uniform};
 
 /// Iterations of prices and assignment on a grid.
-const GRID_ITERATIONS: usize = 3;
+pub(crate) const GRID_ITERATIONS: usize = 3;
 
 /// What sets the rate of a method.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -30,13 +32,17 @@ pub(crate) enum Knob {
 }
 
 /// Elements below which two bytes of a step matter.
-const SMALL: u64 = 1 << 13;
+pub(crate) const SMALL: u64 = 1 << 13;
 
 /// Levels of a clustering for a single tensor whose number is not given.
 const DEFAULT_LEVELS: usize = 16;
 
 /// Largest sensitivity that quantizers see: products with squared errors stay finite.
-const LARGEST_H: f64 = 1e30;
+pub(crate) const LARGEST_H: f64 = 1e30;
+
+/// Levels that error feedback may use are below so many times the largest magnitude: four beyond the weights, at steps of up to
+/// four times that magnitude.
+const FEEDBACK_REACH: f32 = 20.0;
 
 /// How the elements of a tensor become symbols.
 #[derive(Clone, Debug)]
@@ -53,6 +59,8 @@ pub(crate) enum Assigner {
     Mantissa { mantissa_bits: u32, first: u32 },
     /// Always the same symbol.
     Constant,
+    /// Symbols that are known: given from outside, or found with error feedback.
+    Symbols(Arc<LayerSymbols>),
 }
 
 /// A tensor's codebook and how it is used.
@@ -81,6 +89,8 @@ pub(crate) struct Designer<'a> {
     pub(crate) plan: &'a Plan,
     pub(crate) sensitivities: Option<&'a Sensitivities>,
     pub(crate) options: &'a CompressOptions,
+    /// Tensors whose symbols come from outside.
+    pub(crate) given: &'a Given,
     /// Told of elements that are designed for and encoded.
     pub(crate) progress: &'a dyn Progress,
 }
@@ -144,11 +154,11 @@ impl<'a> Designer<'a> {
         Ok(Loaded { weights, h, mean_h })
     }
 
-    /// Indices of the tensors treated so.
+    /// Indices of the tensors treated so whose symbols are not given.
     pub(crate) fn treated(&self, treatment: &Treatment) -> Vec<usize> {
         let tensors = self.plan.tensors.iter().enumerate();
         tensors
-            .filter(|(_, p)| p.treatment == *treatment)
+            .filter(|&(i, p)| p.treatment == *treatment && !self.given.has(i))
             .map(|(i, _)| i)
             .collect()
     }
@@ -227,6 +237,63 @@ impl<'a> Designer<'a> {
         stake.filter(|s| s.0 > 0.0).collect()
     }
 
+    /// The step of a tensor with a codebook of its own.
+    pub(crate) fn step(&self, index: usize, slope: f64) -> f32 {
+        let mean_h = self.plan.tensors.get(index).map_or(1.0, TensorPlan::constant_h);
+        let mean_h = mean_h.min(LARGEST_H);
+        let n = self
+            .tensors()
+            .get(index)
+            .and_then(TensorInfo::n_elements)
+            .unwrap_or(0);
+        let span = self.span(index);
+        if self.uses_feedback(index) {
+            return feedback::step(span, n, slope, mean_h);
+        }
+        let step = within(span, grid::step_for_slope(slope, mean_h));
+        // Rounding a step changes a large tensor's size by more than two bytes, and makes sizes jump.
+        if n < SMALL { short(step) } else { step }
+    }
+
+    /// The slope of a tensor on a grid, if it has one.
+    pub(crate) fn slope(&self, index: usize, knob: Knob) -> Result<Option<f64>> {
+        Ok(match self.method_and_knob(index, knob)? {
+            (Method::Grid, Knob::Slope(slope)) => Some(slope),
+            _ => None,
+        })
+    }
+
+    /// Whether a tensor is quantized with error feedback: it has moments, and a grid of its own.
+    pub(crate) fn uses_feedback(&self, index: usize) -> bool {
+        let Some(plan) = self.plan.tensors.get(index) else {
+            return false;
+        };
+        let own = self.options.scope == Scope::Tensor || plan.rule != Rule::default();
+        let dtype = self.tensors().get(index).map_or(Dtype::U8, |t| t.dtype);
+        self.options.feedback == Feedback::Auto
+            && plan.treatment == Treatment::Main
+            && !self.given.has(index)
+            && own
+            && plan.rule.method.unwrap_or(self.options.method) == Method::Grid
+            && feedback::rounded(FEEDBACK_REACH * plan.span.magnitude(), dtype).is_finite()
+            && self.with_moments(index).is_some()
+    }
+
+    /// The name under which the moments of a tensor are: its own, or that of a later one that equals it.
+    fn with_moments(&self, index: usize) -> Option<(&'a Sensitivities, usize)> {
+        let (file, plan) = (self.sensitivities?, self.plan.tensors.get(index)?);
+        let mut names = std::iter::once(&index).chain(&plan.aliases);
+        names
+            .find(|&&index| file.moments.has(index))
+            .map(|&index| (file, index))
+    }
+
+    /// Reads the moments of a tensor, if it has some.
+    pub(crate) fn moments(&self, index: usize) -> Result<Option<LayerMoments<'a>>> {
+        let found = self.with_moments(index);
+        found.map(|(file, index)| file.load_moments(index)).transpose()
+    }
+
     /// Range of the weights of a tensor.
     pub(crate) fn span(&self, index: usize) -> Span {
         self.plan.tensors.get(index).map_or(Span::EMPTY, |p| p.span)
@@ -298,6 +365,9 @@ impl<'a> Designer<'a> {
                 );
             }
         }
+        for (index, layer) in self.given.iter() {
+            design.set_symbols(index, layer.clone());
+        }
         let fine = FineCodebooks::new(self, design.slope)?;
         for (index, codebook, assigner, report) in fine.codings {
             design.add(index, codebook, assigner, report);
@@ -311,13 +381,7 @@ impl<'a> Designer<'a> {
         let part = self.part(index, samples)?;
         let source = part.source();
         let span = self.span(index);
-        let mean_h = self.plan.tensors.get(index).map_or(1.0, TensorPlan::constant_h);
-        let step = |slope| {
-            let step = within(span, grid::step_for_slope(slope, mean_h.min(LARGEST_H)));
-            // Rounding a step changes a large tensor's size by more than two bytes, and makes sizes jump.
-            let n = self.tensors().get(index).and_then(TensorInfo::n_elements);
-            if n < Some(SMALL) { short(step) } else { step }
-        };
+        let step = |slope| self.step(index, slope);
         let quantize = || Error::quantize(self.name(index));
         let (assigner, report) = match self.method_and_knob(index, knob)? {
             (Method::Grid, Knob::Slope(slope)) => {
@@ -488,13 +552,13 @@ fn prices_of(reports: &[Report]) -> StaticPrices {
 }
 
 /// An f32 with 8 significant bits, close to `step`: it costs two bytes less, and steps need no more.
-fn short(step: f32) -> f32 {
+pub(crate) fn short(step: f32) -> f32 {
     let rounded = half::bf16::from_f32(step).to_f32();
     if rounded.is_normal() { rounded } else { step }
 }
 
 /// A step within what the weights allow. It is infinite where they have no sensitivity.
-fn within(span: Span, step: f32) -> f32 {
+pub(crate) fn within(span: Span, step: f32) -> f32 {
     let least = span.min_step() * 1.01;
     // Beyond four times the largest weight all become zero anyway.
     step.clamp(least, (4.0 * span.magnitude()).max(least * 2.0))
@@ -566,12 +630,13 @@ fn round_levels(levels: &mut [f32], slope: f64, weights: &[f64]) {
 
 /// Counts and loss of a source.
 fn cost(assigner: &Assigner, source: &Source<'_>) -> tersor_quant::Result<Report> {
-    assign(assigner, source, &mut vec![0; source.len()])
+    assign(assigner, 0, source, &mut vec![0; source.len()])
 }
 
-/// Turns a source, or a chunk of one, into symbols.
+/// Turns a source into symbols: a tensor from element `start` on.
 pub(crate) fn assign(
     assigner: &Assigner,
+    start: usize,
     source: &Source<'_>,
     out: &mut [u16],
 ) -> tersor_quant::Result<Report> {
@@ -587,6 +652,7 @@ pub(crate) fn assign(
             out.fill(0);
             Ok(Report::new(vec![source.len() as u64], 0.0, 0.0))
         }
+        Assigner::Symbols(layer) => Ok(layer.part(start, source.weights, out)),
     }
 }
 
@@ -604,6 +670,7 @@ fn codebook_of(assigner: &Assigner) -> Codebook {
         }
         Assigner::Nearest(levels, _) => Codebook::Table(levels.clone()),
         Assigner::Ecsq(found, _) => Codebook::Table(found.levels.clone()),
+        Assigner::Symbols(layer) => grid_codebook(&layer.grid),
         Assigner::Mantissa { .. } | Assigner::Constant => Codebook::Table(vec![0.0]),
     }
 }
@@ -618,6 +685,12 @@ pub(crate) fn grid_codebook(grid: &grid::Grid) -> Codebook {
 }
 
 impl Design {
+    /// Gives a tensor its symbols, in place of what it had.
+    pub(crate) fn set_symbols(&mut self, index: usize, layer: Arc<LayerSymbols>) {
+        let (codebook, report) = (grid_codebook(&layer.grid), layer.report.clone());
+        self.add(index, codebook, Assigner::Symbols(layer), report);
+    }
+
     fn add(&mut self, index: usize, codebook: Codebook, assigner: Assigner, report: Report) {
         let known = self.codebooks.iter().rposition(|c| *c == codebook);
         let codebook = known.unwrap_or_else(|| {
@@ -634,7 +707,7 @@ impl Design {
     }
 
     /// Numbers codebooks in the order of their first use, as a file needs them.
-    fn order_codebooks(&mut self) {
+    pub(crate) fn order_codebooks(&mut self) {
         let mut order: Vec<Option<usize>> = vec![None; self.codebooks.len()];
         let mut ordered = Vec::with_capacity(self.codebooks.len());
         for coding in self.codings.iter_mut().flatten() {

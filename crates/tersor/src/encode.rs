@@ -1,6 +1,7 @@
 //! From a design to the bytes of a file, group by group: no more than the groups at hand are in memory.
 
-use crate::design::{Coding, Design, Designer, Loaded, assign};
+use crate::design::{Assigner, Coding, Design, Designer, Loaded, assign};
+use crate::feedback::rounded;
 use crate::plan::Treatment;
 use crate::progress::Progress;
 use crate::verify::verify;
@@ -9,7 +10,7 @@ use rayon::prelude::*;
 use std::borrow::Cow;
 use tersor_codec::{
     BlobEntry, Codebook, Coder, Dequantizer, Directory, Dtype, EncodedGroup, Entry, FileReader, Limits,
-    Segment, Storage, assemble, decode_to_f32, encode_f32, estimate_bits, plan_groups,
+    Segment, Storage, assemble, estimate_bits, plan_groups,
 };
 use tersor_quant::{Report, Source};
 
@@ -99,21 +100,8 @@ pub(crate) fn encode(designer: &Designer<'_>, design: &Design, coder: Option<Cod
 fn encode_with(designer: &Designer<'_>, design: &Design, coder: Coder) -> Result<EncodedFile> {
     let directory = directory(designer, design);
     let n_tensors = directory.entries.len();
-    let kind = |item: usize| match directory.entries.get(item).map(|e| &e.storage) {
-        Some(Storage::Quantized { .. }) => Kind::Quantized,
-        Some(_) => Kind::Raw,
-        None => Kind::Blob,
-    };
-    let items: Vec<_> = directory.items().map(|(item, n)| (item, n, kind(item))).collect();
-    let groups = plan_groups(
-        items,
-        even_group_elements(&directory, designer.options.group_elements),
-    );
-    // Chunks of one tensor share what is loaded of it.
-    let item = |segment: Option<&Segment>| segment.map(|s| s.item);
-    let jobs: Vec<&[Group]> = groups
-        .chunk_by(|a, b| item(a.1.last()) == item(b.1.first()))
-        .collect();
+    let groups = groups(designer, &directory);
+    let jobs = jobs(&groups);
     let coded: Result<Vec<Vec<Coded>>> = jobs
         .into_par_iter()
         .map(|job| encode_job(designer, design, job, coder))
@@ -133,6 +121,38 @@ fn encode_with(designer: &Designer<'_>, design: &Design, coder: Coder) -> Result
         coder,
         reports,
     })
+}
+
+/// The groups of a file.
+fn groups(designer: &Designer<'_>, directory: &Directory) -> Vec<Group> {
+    let kind = |item: usize| match directory.entries.get(item).map(|e| &e.storage) {
+        Some(Storage::Quantized { .. }) => Kind::Quantized,
+        Some(_) => Kind::Raw,
+        None => Kind::Blob,
+    };
+    let items: Vec<_> = directory.items().map(|(item, n)| (item, n, kind(item))).collect();
+    plan_groups(
+        items,
+        even_group_elements(directory, designer.options.group_elements),
+    )
+}
+
+/// Groups that are encoded together: chunks of one tensor share what is loaded of it.
+fn jobs(groups: &[Group]) -> Vec<&[Group]> {
+    let item = |segment: Option<&Segment>| segment.map(|s| s.item);
+    groups
+        .chunk_by(|a, b| item(a.1.last()) == item(b.1.first()))
+        .collect()
+}
+
+/// The quantized tensors of each group in the order of the file; of chunks once.
+pub(crate) fn quantized_jobs(designer: &Designer<'_>, design: &Design) -> Vec<Vec<usize>> {
+    let groups = groups(designer, &directory(designer, design));
+    let firsts = jobs(&groups).into_iter().filter_map(|job| job.first());
+    let quantized = firsts.filter(|(kind, _)| *kind == Kind::Quantized);
+    quantized
+        .map(|(_, segments)| segments.iter().map(|s| s.item).collect())
+        .collect()
 }
 
 /// Elements of groups that are about equally long, so that threads share the work evenly, and as few as groups of `most`
@@ -194,11 +214,12 @@ fn quantized_group(
         };
         let source = loaded.source().slice(range(segment, 1));
         let mut symbols = vec![0; source.len()];
-        let report = assign(&coding.assigner, &source, &mut symbols).map_err(Error::quantize(&info.name))?;
+        let report = assign(&coding.assigner, segment.start as usize, &source, &mut symbols)
+            .map_err(Error::quantize(&info.name))?;
         let codebook = design.codebooks.get(coding.codebook).ok_or(Error::SelfCheck)?;
         reports.push((
             segment.item,
-            after_rounding(report, &source, &symbols, codebook, info.dtype),
+            after_rounding(report, &source, &symbols, (codebook, coding), info.dtype),
         ));
         parts.push((
             symbols,
@@ -213,30 +234,27 @@ fn quantized_group(
     Ok((EncodedGroup::symbols(segments.to_vec(), &inputs, coder)?, reports))
 }
 
-/// The report of values in the element type: levels are rounded once more where it has less precision than f32.
+/// The report of values in the element type: levels are rounded once more where it has less precision than f32. The loss of
+/// symbols that are known stays as it is said to be: it need not be one of weights each on its own.
 fn after_rounding(
     report: Report,
     source: &Source<'_>,
     symbols: &[u16],
-    codebook: &Codebook,
+    (codebook, coding): (&Codebook, &Coding),
     dtype: Dtype,
 ) -> Report {
     if matches!(dtype, Dtype::F32 | Dtype::F64) {
         return report;
     }
-    let round = |level: f32| {
-        let bytes = encode_f32(level, dtype).unwrap_or(0).to_le_bytes();
-        let values = bytes
-            .get(..dtype.size_bytes())
-            .and_then(|bytes| decode_to_f32(bytes, dtype));
-        values.and_then(|v| v.first().copied()).unwrap_or(level)
-    };
-    let levels: Vec<f32> = codebook.levels().into_iter().map(round).collect();
+    let levels: Vec<f32> = codebook.levels().into_iter().map(|l| rounded(l, dtype)).collect();
     let (mut distortion, mut squared_error) = (0.0, 0.0);
     for (i, (&w, &symbol)) in source.weights.iter().zip(symbols).enumerate() {
         let error = f64::from(w) - f64::from(levels.get(usize::from(symbol)).copied().unwrap_or(0.0));
         distortion += 0.5 * f64::from(source.h.at(i)) * error * error;
         squared_error += error * error;
+    }
+    if matches!(coding.assigner, Assigner::Symbols(_)) {
+        distortion = report.distortion;
     }
     Report {
         distortion,

@@ -147,7 +147,7 @@ impl FineCodebooks {
             };
             for (member, part) in members.iter().zip(&parts) {
                 let mut symbols = vec![0; part.len()];
-                let report = crate::design::assign(&assigner, part, &mut symbols).map_err(quantize())?;
+                let report = crate::design::assign(&assigner, 0, part, &mut symbols).map_err(quantize())?;
                 codings.push((member.0, codebook.clone(), assigner.clone(), report));
             }
         }

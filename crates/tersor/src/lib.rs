@@ -17,6 +17,7 @@ mod design;
 mod encode;
 mod error;
 pub mod evaluate;
+pub mod feedback;
 mod fine;
 pub mod inspect;
 mod names;

@@ -104,6 +104,16 @@ impl std::fmt::Display for Scope {
     }
 }
 
+/// Whether errors are fed back: what a weight loses is made good by those after it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum Feedback {
+    /// For the tensors whose moments (`NAME::gram`) the sensitivity file has, with method grid and a codebook per tensor.
+    #[default]
+    Auto,
+    /// For none.
+    Off,
+}
+
 /// Where on the rate-distortion curve to end up.
 #[derive(Clone, Debug, Default, PartialEq)]
 #[non_exhaustive]
@@ -198,6 +208,8 @@ pub struct CompressOptions {
     pub power: f64,
     /// Share of a tensor's mean sensitivity that is added to each. Default: 0.05.
     pub floor: f64,
+    /// Default: [`Feedback::Auto`].
+    pub feedback: Feedback,
     /// Tensors that are stored losslessly. Default: none.
     pub keep: Vec<GlobMatcher>,
     /// Settings of single tensors; the last that matches counts. Default: none.
@@ -217,6 +229,7 @@ impl Default for CompressOptions {
             sensitivity: None,
             power: tersor_quant::sensitivity::DEFAULT_POWER,
             floor: tersor_quant::sensitivity::DEFAULT_FLOOR,
+            feedback: Feedback::default(),
             keep: Vec::new(),
             overrides: Vec::new(),
             group_elements: DEFAULT_GROUP_ELEMENTS,
@@ -273,6 +286,13 @@ impl CompressOptions {
     #[must_use]
     pub fn with_target(mut self, target: Target) -> Self {
         self.target = target;
+        self
+    }
+
+    /// Sets [`feedback`](Self::feedback).
+    #[must_use]
+    pub fn with_feedback(mut self, feedback: Feedback) -> Self {
+        self.feedback = feedback;
         self
     }
 

@@ -1,6 +1,7 @@
 //! What will be done with each tensor, and why: decided before anything is quantized.
 
 use crate::checkpoint::Checkpoint;
+use crate::feedback::Given;
 use crate::options::{CompressOptions, Rule};
 use crate::progress::Progress;
 use crate::sensitivity::{Sensitivities, TensorSensitivity};
@@ -227,6 +228,7 @@ impl Plan {
         checkpoint: &Checkpoint,
         options: &CompressOptions,
         sensitivities: Option<&Sensitivities>,
+        given: &Given,
         progress: &dyn Progress,
     ) -> Result<Self> {
         let tensors = checkpoint.tensors();
@@ -265,10 +267,14 @@ impl Plan {
             tensors: Vec::with_capacity(tensors.len()),
             warnings: Vec::new(),
         };
-        for (info, survey) in tensors.iter().zip(&surveys) {
+        for (index, (info, survey)) in tensors.iter().zip(&surveys).enumerate() {
             let rule = options.overrides.iter().rfind(|o| o.glob.is_match(&info.name));
             plan.tensors.push(TensorPlan {
-                treatment: treatment(info, survey, options),
+                treatment: if given.has(checkpoint.alias_of(index).unwrap_or(index)) {
+                    treatment_of_given(info, survey, options)?
+                } else {
+                    treatment(info, survey, options)
+                },
                 sensitivity: SensitivitySource::Default,
                 mean_h: 1.0,
                 mean_square: survey.mean_square,
@@ -277,13 +283,14 @@ impl Plan {
                 aliases: Vec::new(),
             });
         }
-        plan.find_aliases(checkpoint, &surveys)?;
+        plan.find_aliases(checkpoint, &surveys, given)?;
         plan.weigh(tensors, sensitivities)?;
         Ok(plan)
     }
 
-    /// Finds tensors that are tied or hold the same bytes and are treated alike.
-    fn find_aliases(&mut self, checkpoint: &Checkpoint, surveys: &[Survey]) -> Result<()> {
+    /// Finds tensors that are tied or hold the same bytes and are treated alike. A tensor whose symbols are given is the same only
+    /// as those tied to it.
+    fn find_aliases(&mut self, checkpoint: &Checkpoint, surveys: &[Survey], given: &Given) -> Result<()> {
         let tensors = checkpoint.tensors();
         let mut seen: HashMap<_, usize> = HashMap::new();
         for (index, (info, survey)) in tensors.iter().zip(surveys).enumerate() {
@@ -302,6 +309,7 @@ impl Plan {
                 &info.shape,
                 matches!(plan.treatment, Treatment::Raw(_)),
                 plan.rule.to_string(),
+                Some(checkpoint.alias_of(index).unwrap_or(index)).filter(|&storage| given.has(storage)),
             );
             let first = *seen.entry(key).or_insert(index);
             if first != index
@@ -432,6 +440,26 @@ impl Plan {
         }
         Ok(sum)
     }
+}
+
+/// How a tensor is treated whose symbols are given: quantized in any case.
+fn treatment_of_given(info: &TensorInfo, survey: &Survey, options: &CompressOptions) -> Result<Treatment> {
+    let refuse = |what: &str| {
+        Err(Error::Options(format!(
+            "symbols of tensor {:?}: {what}",
+            info.name
+        )))
+    };
+    if options.keep.iter().any(|glob| glob.is_match(&info.name)) {
+        return refuse("it is to be kept losslessly; do one or the other");
+    }
+    if survey.n_not_finite > 0 {
+        return refuse("it has elements that are NaN or infinite, which only a lossless copy keeps");
+    }
+    Ok(match info.shape.len() {
+        0 | 1 => Treatment::Fine,
+        _ => Treatment::Main,
+    })
 }
 
 fn treatment(info: &TensorInfo, survey: &Survey, options: &CompressOptions) -> Treatment {

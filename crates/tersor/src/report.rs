@@ -1,6 +1,6 @@
 //! What was done, in numbers: for people and as JSON.
 
-use crate::design::{Designer, Knob};
+use crate::design::{Assigner, Coding, Designer, Knob};
 use crate::plan::{SensitivitySource, TensorPlan, Treatment};
 use crate::search::Found;
 use crate::size::InputSize;
@@ -37,6 +37,9 @@ pub struct TensorReport {
     /// Where the sensitivities of a quantized tensor come from: [`SensitivitySource::name`].
     #[serde(skip_serializing_if = "Option::is_none")]
     pub sensitivity: Option<&'static str>,
+    /// How its symbols were found, if not weight by weight: with `feedback` of errors, or `given`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub assignment: Option<&'static str>,
     /// Its part of [`CompressReport::weighted_error`].
     #[serde(skip_serializing_if = "Option::is_none")]
     pub weighted_error: Option<f64>,
@@ -80,7 +83,7 @@ pub struct CompressReport {
     /// Step, if one was asked for.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub step: Option<f32>,
-    /// Sum of h d^2 / 2: what the search makes small. Only comparable among files of one checkpoint and one sensitivity file.
+    /// Sum of h d^2 / 2, with error feedback of s e^T H e / 2 (see `tersor_quant::feedback`): what the search makes small. Only comparable among files of one checkpoint and one sensitivity file.
     pub weighted_error: f64,
     /// The same, which predicts the increase of the loss if h comes from a sensitivity file: in the unit of that file's loss.
     /// None without one.
@@ -102,6 +105,15 @@ pub struct CompressReport {
 
 fn is_quantized(plan: &TensorPlan) -> bool {
     matches!(plan.treatment, Treatment::Fine | Treatment::Main)
+}
+
+/// How the symbols of a tensor were found, if not weight by weight.
+fn assignment(designer: &Designer<'_>, index: usize, coding: &Coding) -> Option<&'static str> {
+    match coding.assigner {
+        Assigner::Symbols(_) if designer.given.has(index) => Some("given"),
+        Assigner::Symbols(_) => Some("feedback"),
+        _ => None,
+    }
 }
 
 impl CompressReport {
@@ -153,6 +165,7 @@ impl CompressReport {
                 step,
                 entropy_bpw: report.map(tersor_quant::Report::rate_bpw),
                 sensitivity: is_quantized(plan).then_some(plan.sensitivity.name()),
+                assignment: coding.and_then(|coding| assignment(designer, index, coding)),
                 weighted_error: report.map(|r| r.distortion),
                 predicted_loss: report.map(|r| r.distortion).filter(|_| has_sensitivities),
                 squared_error: report.map(|r| r.squared_error),

@@ -3,9 +3,13 @@
 //! Samples of the tensors say where to look: a point on the curve takes a few milliseconds there, and the last real file
 //! says by how much they err. So a search makes one or two real files. Sizes are not monotone in the slope, and less so
 //! in the number of levels: every real file within the target is remembered, and the one of least loss is kept.
+//!
+//! Samples know nothing of error feedback: there they estimate what the same steps give without, which errs by more, and the real
+//! files, of which there are fewer, correct it all the same.
 
 use crate::design::{Design, Designer, Knob};
 use crate::encode::{EncodedFile, encode, estimate_bytes};
+use crate::feedback;
 use crate::options::Method;
 use crate::progress::{self, SearchProgress};
 use crate::samples::Samples;
@@ -23,8 +27,12 @@ const NEAR: f64 = 1e-3;
 const MAX_ESTIMATES: usize = 12;
 /// Real files after which estimates are given up.
 const MAX_GUIDED: usize = 4;
-/// Most files that a search makes.
+/// Most files that a search makes until one is within the goal, and where errors are fed back, which takes seconds to minutes each.
 const MAX_TRIALS: usize = 24;
+const MAX_TRIALS_WITH_FEEDBACK: usize = 8;
+/// First step, in the logarithm of the slope, to where a file has to be within the goal, without and with feedback.
+const SAFER: f64 = 1e-3;
+const SAFER_WITH_FEEDBACK: f64 = 1e-2;
 /// Most levels of a clustering.
 pub(crate) const MAX_CLUSTERS: usize = 4096;
 /// Loss falls by a factor of 4 per bit: the slope is this times the loss per weight.
@@ -48,11 +56,18 @@ pub(crate) struct Found {
     pub(crate) n_trials: usize,
 }
 
+/// Designs and encodes a file at one operating point.
+fn make(designer: &Designer<'_>, knob: Knob, coder: Option<Coder>) -> Result<(Design, EncodedFile)> {
+    let mut design = designer.design(knob, None)?;
+    feedback::apply(designer, &mut design, knob, coder)?;
+    let file = encode(designer, &design, coder)?;
+    Ok((design, file))
+}
+
 /// Makes the file at one operating point.
 pub(crate) fn at(designer: &Designer<'_>, knob: Knob) -> Result<Found> {
     progress::start_trial(designer, designer.options.coder, "compress");
-    let design = designer.design(knob, None)?;
-    let file = encode(designer, &design, designer.options.coder)?;
+    let (design, file) = make(designer, knob, designer.options.coder)?;
     designer.progress.finish();
     Ok(Found {
         file,
@@ -90,8 +105,7 @@ impl Search<'_, '_> {
     fn real(&mut self, knob: Knob) -> Result<f64> {
         self.told.start(self.designer, self.coder, self.goal);
         self.n_trials += 1;
-        let design = self.designer.design(knob, None)?;
-        let file = encode(self.designer, &design, self.coder)?;
+        let (design, file) = make(self.designer, knob, self.coder)?;
         self.coder = Some(file.coder);
         let (size, loss) = (file.bytes.len() as f64, file.loss());
         self.extremes = (self.extremes.0.min(size), self.extremes.1.min(loss));
@@ -222,7 +236,13 @@ fn slopes(search: &mut Search<'_, '_>) -> Result<()> {
         }
     }
     // Sizes jump here, or samples mislead: real files decide.
-    while search.n_trials < MAX_TRIALS {
+    let is_dear = (0..designer.tensors().len()).any(|index| designer.uses_feedback(index));
+    let (max_trials, mut step) = if is_dear {
+        (MAX_TRIALS_WITH_FEEDBACK, SAFER_WITH_FEEDBACK)
+    } else {
+        (MAX_TRIALS, SAFER)
+    };
+    while search.n_trials < max_trials {
         let Some(next) = real.next(x) else { break };
         x = next;
         let value = search.real(Knob::Slope(x.exp()))?;
@@ -232,7 +252,6 @@ fn slopes(search: &mut Search<'_, '_>) -> Result<()> {
         real.add(x, response(value));
     }
     // Nothing real was within the goal yet: to the safe side in growing steps.
-    let mut step = 1e-3;
     while search.best.is_none() && step < 20.0 {
         x = real.safer(x, step);
         search.real(Knob::Slope(x.exp()))?;

@@ -1,11 +1,13 @@
 //! Sensitivity files: how much the loss grows per squared unit of error in each parameter.
 //!
 //! A safetensors file. Key `NAME` holds h of tensor `NAME`, in its shape or one that broadcasts to it, in loss per squared
-//! weight unit. Keys with `::` (`NAME::gram`, ...) hold other moments and are left alone here. Names match with or
+//! weight unit. Keys with `::` (`NAME::gram`, ...) hold moments of layers, see [`Moments`]. Names match with or
 //! without a leading `module.`.
 
 use crate::checkpoint::Checkpoint;
+use crate::feedback::{LayerMoments, Moments};
 use crate::names::bare;
+use crate::options::{CompressOptions, Feedback};
 use crate::{Error, Result, weights};
 use std::borrow::Cow;
 use std::collections::HashMap;
@@ -23,6 +25,8 @@ pub(crate) struct Sensitivities {
     scale: f64,
     /// For each tensor, what is added to its sensitivities: a share of their mean.
     floors: Vec<f32>,
+    /// Moments of layers.
+    pub(crate) moments: Moments,
     /// Entries that belong to no tensor.
     pub(crate) unused: Vec<String>,
 }
@@ -93,11 +97,12 @@ fn broadcast(values: &[f32], shape: &[u64], full: &[u64]) -> Vec<f32> {
 }
 
 impl Sensitivities {
-    /// Opens a file and matches it with the tensors of a checkpoint.
+    /// Opens a file and matches it with the tensors of a checkpoint. Moments are left alone where they are not wanted.
     ///
     /// # Errors
     /// [`Error::Sensitivity`] if nothing matches, a shape does not fit, or a value is negative or not finite.
-    pub(crate) fn open(path: &Path, tensors: &[TensorInfo], power: f64, floor: f64) -> Result<Self> {
+    pub(crate) fn open(path: &Path, tensors: &[TensorInfo], options: &CompressOptions) -> Result<Self> {
+        let (power, floor) = (options.power, options.floor);
         let file = Checkpoint::open(path)?;
         let mut by_name: HashMap<&str, usize> = HashMap::new();
         for (index, info) in file
@@ -148,9 +153,14 @@ impl Sensitivities {
             .map(|(name, _)| (*name).to_owned())
             .collect();
         unused.sort_unstable();
+        let moments = match options.feedback {
+            Feedback::Auto => Moments::find(&file, tensors, options)?,
+            Feedback::Off => Moments::default(),
+        };
         let mut result = Self {
             file,
             entries,
+            moments,
             power,
             scale: 1.0,
             floors: vec![0.0; tensors.len()],
@@ -203,6 +213,11 @@ impl Sensitivities {
             .map(|mean| (floor * mean * self.scale) as f32)
             .collect();
         Ok(())
+    }
+
+    /// Moments of tensor `index`, which has some.
+    pub(crate) fn load_moments(&self, index: usize) -> Result<LayerMoments<'_>> {
+        self.moments.load(&self.file, index)
     }
 
     /// Sensitivities of all elements of tensor `index`, tempered, with their floor. `None` if the file does not cover it.

@@ -158,7 +158,7 @@ fn tensors_and_entries_without_a_partner_are_warned_of() {
     let removed = tensors.pop().unwrap();
     assert_eq!(removed.0.name, "b.weight");
     tensors.push(f32s("extra", &[2], &[1.0, 1.0]));
-    tensors.push(f32s("a.weight::gram", &[1, 2, 2], &[1.0; 4]));
+    tensors.push(f32s("extra::gram", &[1, 2, 2], &[1.0; 4]));
     let warnings = compressed(tensors).report.warnings;
     assert_eq!(warnings.len(), 2, "{warnings:?}");
     assert!(warnings[0].contains("\"b.weight\"") && warnings[0].contains("not in the sensitivity file"));

@@ -1,15 +1,16 @@
 //! Prices of symbols in the present state of the coder `context`.
 
-use super::Group;
 use super::segment::{Extent, Segment};
 use super::walk::Site;
+use super::{Group, encode_segment};
 use crate::cost::CostCounter;
+use crate::group::SegmentInput;
 use crate::{Error, Result};
 
 /// What symbols would take if they came next in a group of the coder `context`.
 ///
 /// A group is a sequence of segments, each begun with [`begin`](Self::begin) and followed symbol by symbol with
-/// [`push`](Self::push). [`price`](Self::price) changes nothing. A snapshot is a clone: about 150 KB, and seven bytes per element of
+/// [`push`](Self::push), or taken whole with [`take`](Self::take). [`price`](Self::price) changes nothing. A snapshot is a clone: about 150 KB, and seven bytes per element of
 /// the segment at hand.
 #[derive(Clone, Debug)]
 pub struct ContextPrices {
@@ -80,6 +81,18 @@ impl ContextPrices {
             segment.encode(&mut self.group.model, &mut CostCounter::default(), &[symbol]);
             self.site = Some(segment.site(&self.group.model));
         }
+    }
+
+    /// Takes a whole segment as an encoder does, which chooses the centre by all symbols, and tells its bits. The segment at hand, if
+    /// any, ends before.
+    ///
+    /// # Errors
+    /// [`Error::Invalid`] if a symbol is outside its alphabet.
+    pub fn take(&mut self, segment: &SegmentInput<'_>) -> Result<f64> {
+        self.end();
+        let mut cost = CostCounter::default();
+        encode_segment(&mut self.group, &mut cost, segment)?;
+        Ok(cost.bits())
     }
 
     /// Ends the segment at hand, so that the next one starts from what it leaves.

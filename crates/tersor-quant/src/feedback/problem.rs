@@ -189,6 +189,16 @@ impl<'a> Problem<'a> {
         self.layer.gram.n_in()
     }
 
+    /// The weights, row by row.
+    pub const fn weights(&self) -> &'a [f32] {
+        self.layer.weights
+    }
+
+    /// Mean sensitivity of a weight, in loss per squared weight.
+    pub const fn sensitivity(&self) -> f64 {
+        self.layer.sensitivity
+    }
+
     /// What the quantized weights should be near, in the order of the weights.
     pub fn targets(&self) -> &[f32] {
         &self.targets

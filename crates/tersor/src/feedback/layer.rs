@@ -1,0 +1,117 @@
+//! A tensor that is quantized already.
+
+use crate::{Error, Result};
+use tersor_codec::{Dtype, TensorInfo, decode_to_f32, encode_f32};
+use tersor_quant::Report;
+use tersor_quant::grid::Grid;
+
+/// Symbols of a tensor on a grid, and what they cost.
+#[derive(Clone, Debug, PartialEq)]
+pub struct LayerSymbols {
+    /// The levels.
+    pub grid: Grid,
+    /// One per element, in row-major order, each below `grid.n_levels`.
+    pub symbols: Vec<u16>,
+    /// Counts, squared error, and the predicted loss as whoever chose the symbols sees it.
+    pub report: Report,
+}
+
+impl LayerSymbols {
+    /// Symbols with their squared error against the weights. `loss`: the predicted loss increase, in the unit of the
+    /// sensitivities.
+    ///
+    /// # Panics
+    /// If weights and symbols differ in number.
+    pub fn new(grid: Grid, symbols: Vec<u16>, weights: &[f32], loss: f64) -> Self {
+        assert_eq!(symbols.len(), weights.len(), "a symbol for each weight");
+        let report = report(&grid, &symbols, weights, loss);
+        LayerSymbols {
+            grid,
+            symbols,
+            report,
+        }
+    }
+
+    /// Multiples of a step, on the smallest grid that holds them.
+    pub(super) fn of_multiples(step: f32, multiples: &[i32], weights: &[f32], loss: f64) -> Self {
+        let first = multiples.iter().min().copied().unwrap_or(0);
+        let last = multiples.iter().max().copied().unwrap_or(0);
+        let grid = Grid {
+            step,
+            first,
+            n_levels: (last - first) as usize + 1,
+        };
+        let symbols = multiples.iter().map(|m| (m - first) as u16).collect();
+        Self::new(grid, symbols, weights, loss)
+    }
+
+    /// Copies the symbols from `start` on, and tells what they cost: their share of the loss, by number.
+    pub(crate) fn part(&self, start: usize, weights: &[f32], out: &mut [u16]) -> Report {
+        let symbols = self.symbols.get(start..start + out.len()).unwrap_or_default();
+        if symbols.len() == out.len() {
+            out.copy_from_slice(symbols);
+        }
+        let share = symbols.len() as f64 / self.symbols.len().max(1) as f64;
+        report(&self.grid, symbols, weights, self.report.distortion * share)
+    }
+
+    /// Refuses what a file cannot hold, or would not decode to numbers.
+    pub(crate) fn check(&self, info: &TensorInfo) -> Result<()> {
+        let refuse = |what: String| {
+            Err(Error::Options(format!(
+                "symbols of tensor {:?}: {what}",
+                info.name
+            )))
+        };
+        if !info.dtype.is_float() {
+            return refuse(format!("it is of type {}; only floats are quantized", info.dtype));
+        }
+        if info.n_elements() != Some(self.symbols.len() as u64) {
+            let n = self.symbols.len();
+            return refuse(format!(
+                "{n} for the shape {:?}; there must be one per element",
+                info.shape
+            ));
+        }
+        let n_levels = self.grid.n_levels;
+        crate::design::grid_codebook(&self.grid).check()?;
+        if let Some(bad) = self.symbols.iter().find(|&&s| usize::from(s) >= n_levels) {
+            return refuse(format!(
+                "there is {bad}, the grid has levels 0 to {}",
+                n_levels.max(1) - 1
+            ));
+        }
+        for symbol in [0, n_levels.max(1) as u32 - 1] {
+            let level = self.grid.value(symbol);
+            if !rounded(level, info.dtype).is_finite() {
+                return refuse(format!(
+                    "the level {level:e} is not a finite {}; choose other steps",
+                    info.dtype
+                ));
+            }
+        }
+        Ok(())
+    }
+}
+
+/// A number in an element type.
+pub(crate) fn rounded(level: f32, dtype: Dtype) -> f32 {
+    let bytes = encode_f32(level, dtype).unwrap_or(0).to_le_bytes();
+    let values = bytes
+        .get(..dtype.size_bytes())
+        .and_then(|bytes| decode_to_f32(bytes, dtype));
+    values.and_then(|v| v.first().copied()).unwrap_or(level)
+}
+
+fn report(grid: &Grid, symbols: &[u16], weights: &[f32], loss: f64) -> Report {
+    let mut counts = vec![0; grid.n_levels];
+    let mut squared_error = 0.0;
+    for (&symbol, &w) in symbols.iter().zip(weights) {
+        if let Some(count) = counts.get_mut(usize::from(symbol)) {
+            *count += 1;
+        }
+        let error = f64::from(w) - f64::from(grid.value(symbol.into()));
+        squared_error += error * error;
+    }
+    Report::new(counts, loss, squared_error)
+}

@@ -1,0 +1,131 @@
+//! Prices of the coder `context` for a quantizer.
+
+use std::ops::{Range, RangeInclusive};
+use tersor_codec::ContextPrices;
+use tersor_quant::SequentialPrice;
+use tersor_quant::grid::Grid;
+
+/// Prices of consecutive elements of one tensor on a grid, in the state that the tensors before have left.
+///
+/// Beginning anew keeps what the model has learned, and forgets the neighbours.
+pub(super) struct SegmentPrice<'a> {
+    prices: &'a mut ContextPrices,
+    shape: &'a [u64],
+    elements: Range<usize>,
+    grid: Grid,
+}
+
+impl<'a> SegmentPrice<'a> {
+    /// Begins a segment.
+    pub(super) fn new(
+        prices: &'a mut ContextPrices,
+        shape: &'a [u64],
+        elements: Range<usize>,
+        grid: Grid,
+    ) -> tersor_codec::Result<Self> {
+        let mut price = Self {
+            prices,
+            shape,
+            elements,
+            grid,
+        };
+        price.begin()?;
+        Ok(price)
+    }
+
+    fn begin(&mut self) -> tersor_codec::Result<()> {
+        let centre = self.grid.zero_symbol() as u16;
+        let zero = self.alphabet().contains(&0).then_some(centre);
+        let first = self.elements.start as u64;
+        self.prices.begin(
+            (self.shape, first),
+            self.elements.len(),
+            self.grid.n_levels,
+            zero,
+            centre,
+        )
+    }
+
+    fn symbol(&self, multiple: i32) -> Option<u16> {
+        let symbol = u16::try_from(i64::from(multiple) - i64::from(self.grid.first)).ok()?;
+        (usize::from(symbol) < self.grid.n_levels).then_some(symbol)
+    }
+}
+
+impl SequentialPrice for SegmentPrice<'_> {
+    type Snapshot = ContextPrices;
+
+    fn bits(&mut self, _: usize, multiple: i32) -> u32 {
+        let symbol = self.symbol(multiple);
+        symbol.map_or(u32::MAX, |symbol| self.prices.price(symbol))
+    }
+
+    fn push(&mut self, _: usize, multiple: i32) {
+        if let Some(symbol) = self.symbol(multiple) {
+            self.prices.push(symbol);
+        }
+    }
+
+    fn rewind(&mut self) {
+        // The centre is that of the first time, in the alphabet.
+        self.begin().unwrap_or_default();
+    }
+
+    fn snapshot(&self) -> ContextPrices {
+        self.prices.clone()
+    }
+
+    fn restore(&mut self, snapshot: &ContextPrices) {
+        self.prices.clone_from(snapshot);
+    }
+
+    fn alphabet(&self) -> RangeInclusive<i32> {
+        self.grid.first..=self.grid.first + (self.grid.n_levels as i32 - 1)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const GRID: Grid = Grid {
+        step: 0.5,
+        first: -2,
+        n_levels: 5,
+    };
+    const SHAPE: [u64; 2] = [20, 10];
+
+    fn all(price: &mut SegmentPrice<'_>) -> Vec<u32> {
+        (-2..=2).map(|multiple| price.bits(0, multiple)).collect()
+    }
+
+    #[test]
+    fn a_snapshot_brings_back_state_and_position() {
+        let mut prices = ContextPrices::new();
+        let mut price = SegmentPrice::new(&mut prices, &SHAPE, 0..200, GRID).unwrap();
+        let pushed = |price: &mut SegmentPrice<'_>, range: Range<usize>| -> Vec<Vec<u32>> {
+            let one = |i: usize| {
+                price.push(i, [0, 1, 0, -2, 2, 0, 0][i % 7]);
+                all(price)
+            };
+            range.map(one).collect()
+        };
+        pushed(&mut price, 0..50);
+        let snapshot = price.snapshot();
+        let first = pushed(&mut price, 50..90);
+        price.restore(&snapshot);
+        assert_eq!(pushed(&mut price, 50..90), first);
+    }
+
+    #[test]
+    fn beginning_anew_keeps_what_was_learned() {
+        let mut prices = ContextPrices::new();
+        let mut price = SegmentPrice::new(&mut prices, &SHAPE, 0..200, GRID).unwrap();
+        let fresh = price.bits(0, 2);
+        (0..200).for_each(|i| price.push(i, 2));
+        price.rewind();
+        let learned = price.bits(0, 2);
+        assert!(learned < fresh / 2, "{learned} after {fresh}");
+        assert_eq!(price.bits(0, 3), u32::MAX, "not in the grid");
+    }
+}

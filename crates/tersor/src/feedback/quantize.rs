@@ -1,0 +1,184 @@
+//! One tensor with error feedback, at the prices of the coder of its file.
+
+use super::LayerSymbols;
+use super::price::SegmentPrice;
+use crate::design::{GRID_ITERATIONS, SMALL, grid_codebook, short, within};
+use crate::{Error, Result};
+use tersor_codec::{ContextPrices, MAX_LEVELS, SegmentInput, TensorInfo};
+use tersor_quant::feedback::{Problem, Quantized, step_for_slope};
+use tersor_quant::grid::{self, Grid};
+use tersor_quant::{GridPrices, Source, Span, StaticPrices, entropy_bits};
+
+/// Levels beyond those of the targets, either way: errors pushed onto a weight can take it further out.
+const MARGIN: usize = 4;
+
+/// Rounds of prices and feedback where several parts share their prices: as many as prices settle in without feedback.
+const ROUNDS: usize = GRID_ITERATIONS;
+
+/// What symbols are priced by.
+pub enum Prices<'a> {
+    /// Ideal ones for the frequencies of the tensor's own symbols: for the coders `ans`, `huffman` and `fixed`.
+    Order0,
+    /// Those of the coder `context` in the state that the tensors before have left. The state has learned the tensor afterwards.
+    Context(&'a mut ContextPrices),
+}
+
+/// The step of a tensor that is quantized with feedback, from the range and the number of its weights and their mean
+/// sensitivity: [`step_for_slope`], as far as the weights allow, and short for few weights, since it is stored.
+pub fn step(span: Span, n: u64, slope: f64, sensitivity: f64) -> f32 {
+    let step = within(span.join(ZERO), step_for_slope(slope, sensitivity));
+    if n < SMALL { short(step) } else { step }
+}
+
+/// Zero is a level, whatever the weights.
+const ZERO: Span = Span { min: 0.0, max: 0.0 };
+
+/// Quantizes a tensor with error feedback.
+///
+/// `parts` are the problems of the tensor's groups, one after the other; one, but for grouped convolutions. `slope` is in loss per
+/// bit, the step in units of the weights. The predicted loss of the report is that of the problems: `1/2 s e^T H e`.
+///
+/// # Errors
+/// [`Error::Options`] if the parts are not the elements of the tensor or a level is beyond its type; [`Error::Quantize`] for a step
+/// or slope out of range.
+pub fn quantize(
+    info: &TensorInfo,
+    parts: &[Problem<'_>],
+    step: f32,
+    slope: f64,
+    prices: Prices<'_>,
+) -> Result<LayerSymbols> {
+    let weights: Vec<f32> = parts.iter().flat_map(Problem::weights).copied().collect();
+    if info.n_elements() != Some(weights.len() as u64) {
+        return Err(Error::Options(format!(
+            "tensor {:?} of shape {:?} is given as {} weights",
+            info.name,
+            info.shape,
+            weights.len()
+        )));
+    }
+    let wrap = Error::quantize(&info.name);
+    let layer = match prices {
+        Prices::Order0 => {
+            let found = at_order_0(parts, step, slope).map_err(wrap)?;
+            LayerSymbols::of_multiples(step, &found.multiples, &weights, found.loss)
+        }
+        Prices::Context(prices) => {
+            let before = prices.clone();
+            let alphabet = alphabet(parts, step).map_err(wrap)?;
+            let found = at_context(info, parts, alphabet, slope, prices)?;
+            let layer = LayerSymbols::of_multiples(step, &found.multiples, &weights, found.loss);
+            *prices = before;
+            learn(prices, &info.shape, &layer)?;
+            layer
+        }
+    };
+    layer.check(info)?;
+    Ok(layer)
+}
+
+/// Codes a tensor as the file will have it.
+fn learn(prices: &mut ContextPrices, shape: &[u64], layer: &LayerSymbols) -> Result<()> {
+    let codebook = grid_codebook(&layer.grid);
+    prices.take(&SegmentInput::Symbols {
+        symbols: &layer.symbols,
+        n_levels: codebook.n_levels(),
+        zero: codebook.zero_symbol(),
+        shape,
+        first: 0,
+    })?;
+    Ok(())
+}
+
+/// Multiples of the step, part after part, and their loss.
+#[derive(Default)]
+struct Found {
+    multiples: Vec<i32>,
+    loss: f64,
+}
+
+impl Found {
+    fn add(&mut self, quantized: Quantized) {
+        self.loss += quantized.trace.last().map_or(0.0, |stage| stage.distortion);
+        self.multiples.extend(quantized.symbols);
+    }
+}
+
+/// The levels that targets reach, zero, and some more.
+fn alphabet(parts: &[Problem<'_>], step: f32) -> tersor_quant::Result<Grid> {
+    let targets = parts.iter().map(|part| Span::of_slice(part.targets()));
+    let grid = Grid::spanning(targets.fold(ZERO, Span::join), step)?;
+    let room = MARGIN.min((MAX_LEVELS - grid.n_levels) / 2);
+    Ok(Grid {
+        step,
+        first: grid.first - room as i32,
+        n_levels: grid.n_levels + 2 * room,
+    })
+}
+
+fn at_context(
+    info: &TensorInfo,
+    parts: &[Problem<'_>],
+    alphabet: Grid,
+    slope: f64,
+    prices: &mut ContextPrices,
+) -> Result<Found> {
+    let mut found = Found::default();
+    for part in parts {
+        let start = found.multiples.len();
+        let elements = start..start + part.weights().len();
+        let mut price = SegmentPrice::new(prices, &info.shape, elements, alphabet)?;
+        let quantized = part.quantize(alphabet.step, slope, &mut price);
+        found.add(quantized.map_err(Error::quantize(&info.name))?);
+    }
+    Ok(found)
+}
+
+/// One part settles its own prices; several share those of all their symbols, which a table is made of.
+fn at_order_0(parts: &[Problem<'_>], step: f32, slope: f64) -> tersor_quant::Result<Found> {
+    let mut found = Found::default();
+    if let [part] = parts {
+        found.add(part.quantize_iterated(step, slope)?.quantized);
+        return Ok(found);
+    }
+    let alphabet = alphabet(parts, step)?;
+    let mut counts = start_counts(parts, alphabet, slope)?;
+    let mut least = f64::INFINITY;
+    for _ in 0..ROUNDS {
+        let table = StaticPrices::from_counts(&counts);
+        let prices = GridPrices::new(&table, alphabet.first, alphabet.n_levels);
+        let mut next = Found::default();
+        for part in parts {
+            next.add(part.quantize_static(step, slope, &prices)?);
+        }
+        counts.fill(0);
+        for multiple in &next.multiples {
+            if let Some(count) = counts.get_mut((multiple - alphabet.first) as usize) {
+                *count += 1;
+            }
+        }
+        let j = next.loss + slope * entropy_bits(&counts);
+        if j >= least {
+            break;
+        }
+        (least, found) = (j, next);
+    }
+    Ok(found)
+}
+
+/// Frequencies of rate-aware assignment without feedback, all parts together.
+fn start_counts(parts: &[Problem<'_>], alphabet: Grid, slope: f64) -> tersor_quant::Result<Vec<u64>> {
+    let mut counts = vec![0; alphabet.n_levels];
+    let mut prices = None;
+    for _ in 0..GRID_ITERATIONS {
+        let mut next = vec![0; alphabet.n_levels];
+        for part in parts {
+            let source = Source::constant(part.targets(), part.sensitivity() as f32);
+            let report = grid::cost(&source, &alphabet, prices.as_ref(), slope)?;
+            next.iter_mut().zip(&report.counts).for_each(|(sum, n)| *sum += n);
+        }
+        prices = Some(StaticPrices::from_counts(&next));
+        counts = next;
+    }
+    Ok(counts)
+}

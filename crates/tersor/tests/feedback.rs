@@ -1,0 +1,371 @@
+//! Tensors whose symbols come from outside, and error feedback: what reaches the file, and what it is good for.
+
+#![expect(
+    clippy::unwrap_used,
+    clippy::panic,
+    reason = "a test stops at the first failure, in its helpers too"
+)]
+
+mod support;
+
+use support::*;
+use tersor::codec::{ContextPrices, Dtype, FileReader, Limits, QuantizedCheckpoint, TensorData};
+use tersor::feedback::{self, FeedbackConfig, Gram, Grid, Layer, LayerSymbols, Prices, Problem, Span};
+use tersor::options::{CompressOptions, Feedback, Target};
+use tersor::{Compressor, Silent, verify};
+use tersor_codec::Coder;
+
+const GRID: Grid = Grid {
+    step: 0.125,
+    first: -3,
+    n_levels: 7,
+};
+
+/// Symbols for `n` elements, all levels in use.
+fn symbols(n: usize) -> Vec<u16> {
+    (0..n).map(|i| (i * i % 7) as u16).collect()
+}
+
+fn given(original: &tersor::checkpoint::Checkpoint, name: &str, loss: f64) -> (String, LayerSymbols) {
+    let weights = floats(original, name);
+    let layer = LayerSymbols::new(GRID, symbols(weights.len()), &weights, loss);
+    (name.to_owned(), layer)
+}
+
+#[test]
+fn given_symbols_are_what_the_file_decodes_to() {
+    let original = small();
+    for coder in [Coder::Ans, Coder::Context] {
+        // Groups of 1,000 elements cut the first matrix into chunks.
+        let mut options = CompressOptions::default().with_coder(Some(coder));
+        options.group_elements = 1000;
+        let bias = given(&original, "a.bias", 0.5).1;
+        let layers = [
+            given(&original, "a.weight", 0.25),
+            ("module.a.bias".to_owned(), bias),
+        ];
+        let compressor = Compressor::with_symbols(&original, options, layers, &Silent).unwrap();
+        let compressed = compressor.compress(&Target::Slope(1e-5), &Silent).unwrap();
+        let decoded = QuantizedCheckpoint::decode(&compressed.bytes, Limits::NONE).unwrap();
+        for tensor in &decoded.tensors[..2] {
+            let TensorData::Quantized {
+                codebook,
+                symbols: found,
+                ..
+            } = &tensor.data
+            else {
+                panic!("{:?}", tensor.info)
+            };
+            assert_eq!(*found, symbols(found.len()));
+            assert_eq!(decoded.codebooks[*codebook].levels()[2], -0.125);
+        }
+        let reader = FileReader::new(&compressed.bytes, Limits::NONE).unwrap();
+        let found = verify::compare(&reader, &original, &Silent).unwrap();
+        let report = &compressed.report;
+        assert_close(report.squared_error, found.squared_error, "squared error");
+        let loss = |i: usize| report.tensors[i].weighted_error.unwrap();
+        assert_close(loss(0), 0.25, "the loss that the symbols came with");
+        assert_close(loss(1), 0.5, "the loss that the symbols came with");
+        assert_close(
+            report.weighted_error,
+            loss(0) + loss(1) + loss(2),
+            "loss of the file",
+        );
+    }
+}
+
+#[test]
+fn a_size_is_met_beside_given_symbols() {
+    let original = small();
+    let layers = [given(&original, "a.weight", 0.0)];
+    let options = CompressOptions::default();
+    let compressor = Compressor::with_symbols(&original, options, layers, &Silent).unwrap();
+    let file = compressor.compress(&Target::SizeBytes(2800), &Silent).unwrap();
+    assert!((2772..=2800).contains(&file.bytes.len()), "{}", file.bytes.len());
+}
+
+#[test]
+fn symbols_that_do_not_fit_are_refused_by_name() {
+    let half = typed("h", Dtype::F16, &[2, 2], &[0.1, 0.2, 0.3, 0.4]);
+    let original = checkpoint(vec![half, raw("n", Dtype::I32, &[1, 1], &[0; 4])]);
+    let wide = Grid { step: 4e4, ..GRID };
+    let layer = |grid, n: usize, symbol| LayerSymbols::new(grid, vec![symbol; n], &vec![0.0; n], 0.0);
+    for (name, layer, expected) in [
+        ("x", layer(GRID, 4, 0), "no such tensor"),
+        ("h", layer(GRID, 5, 0), "one per element"),
+        ("h", layer(GRID, 4, 7), "levels 0 to 6"),
+        ("h", layer(wide, 4, 0), "not a finite"),
+        ("n", layer(GRID, 1, 0), "only floats"),
+    ] {
+        let options = CompressOptions::default();
+        let refused = Compressor::with_symbols(&original, options, [(name.to_owned(), layer)], &Silent);
+        let message = refused.unwrap_err().to_string();
+        assert!(
+            message.contains(&format!("{name:?}")) && message.contains(expected),
+            "{message}"
+        );
+    }
+    let mut options = CompressOptions::default();
+    options.keep.push(tersor::options::parse_glob("h").unwrap());
+    let kept = [("h".to_owned(), layer(GRID, 4, 0))];
+    let message = Compressor::with_symbols(&original, options, kept, &Silent)
+        .unwrap_err()
+        .to_string();
+    assert!(message.contains("kept losslessly"), "{message}");
+}
+
+/// Moments of inputs whose neighbours have a correlation of 0.9.
+fn correlated(n_in: usize) -> Vec<f32> {
+    let at = |i: usize| 0.9f64.powi((i / n_in).abs_diff(i % n_in) as i32) as f32;
+    (0..n_in * n_in).map(at).collect()
+}
+
+/// A layer of 64 outputs and 48 inputs.
+const SHAPE: [u64; 2] = [64, 48];
+
+#[test]
+fn the_running_prices_are_left_as_the_file_leaves_them() {
+    let weights = bell(7, 64 * 48, 0.1);
+    let moments = correlated(48);
+    let layer = Layer::new(&weights, Gram::new(&moments, 48, 48).unwrap());
+    let problem = || Problem::new(&layer, &FeedbackConfig::default()).unwrap();
+    let info = f32s("w", &SHAPE, &weights).0;
+    let step = feedback::step(Span::of_slice(&weights), 64 * 48, 1e-4, 1.0);
+    let mut prices = ContextPrices::new();
+    let mut quantize =
+        || feedback::quantize(&info, &[problem()], step, 1e-4, Prices::Context(&mut prices)).unwrap();
+    let (first, second) = (quantize(), quantize());
+    let mut anew = ContextPrices::new();
+    let mut bits = [0.0; 2];
+    for (bits, layer) in bits.iter_mut().zip([&first, &second]) {
+        let zero = u16::try_from(-layer.grid.first).ok();
+        let segment = tersor_codec::SegmentInput::Symbols {
+            symbols: &layer.symbols,
+            n_levels: layer.grid.n_levels,
+            zero,
+            shape: &SHAPE,
+            first: 0,
+        };
+        *bits = anew.take(&segment).unwrap();
+    }
+    let probe = |prices: &mut ContextPrices| {
+        prices.begin((&SHAPE, 0), 64 * 48, 9, Some(4), 4).unwrap();
+        (0..9).map(|s| prices.price(s)).collect::<Vec<_>>()
+    };
+    assert_eq!(probe(&mut prices), probe(&mut anew));
+    assert!(
+        bits[1] < bits[0],
+        "the second is coded with what the first taught: {bits:?}"
+    );
+}
+
+/// A checkpoint of one layer and a bias, with a sensitivity file of equal values and the layer's moments.
+fn layer(shape: &[u64], moments: &[Tensor]) -> (tersor::checkpoint::Checkpoint, SensitivityFile) {
+    let n = shape.iter().product::<u64>() as usize;
+    let weight = f32s("fc.weight", shape, &bell(21, n, 0.1));
+    let original = checkpoint(vec![
+        weight,
+        f32s("fc.bias", &shape[..1], &bell(22, shape[0] as usize, 0.1)),
+    ]);
+    let mut tensors = vec![f32s("fc.weight", &[1], &[1.0]), f32s("fc.bias", &[1], &[20.0])];
+    tensors.extend_from_slice(moments);
+    (original, SensitivityFile::new(tensors))
+}
+
+fn gram(key: &str, blocks: u64, n: usize) -> Tensor {
+    f32s(
+        key,
+        &[blocks, n as u64, n as u64],
+        &correlated(n).repeat(blocks as usize),
+    )
+}
+
+/// `tr(E G E^T)`: the mean square of what outputs are off by, summed over outputs.
+fn output_error(original: &[f32], decoded: &[f32], gram: &[f32], n_in: usize) -> f64 {
+    let errors: Vec<f64> = original
+        .iter()
+        .zip(decoded)
+        .map(|(&w, &v)| f64::from(w) - f64::from(v))
+        .collect();
+    let row = |e: &[f64]| -> f64 {
+        let dot = |g: &[f32]| g.iter().zip(e).map(|(&g, e)| f64::from(g) * e).sum::<f64>();
+        gram.chunks_exact(n_in).zip(e).map(|(g, e)| e * dot(g)).sum()
+    };
+    errors.chunks_exact(n_in).map(row).sum()
+}
+
+#[test]
+fn at_equal_size_outputs_are_off_by_less_with_feedback() {
+    let n_in = 96;
+    let (original, file) = layer(&[128, 96], &[gram("module.fc.weight::gram", 1, n_in)]);
+    for coder in [Some(Coder::Ans), Some(Coder::Context)] {
+        for bpw in [1.5, 3.0] {
+            let errors = [Feedback::Auto, Feedback::Off].map(|feedback| {
+                let options = CompressOptions::default()
+                    .with_sensitivity(&file.path)
+                    .with_coder(coder)
+                    .with_feedback(feedback)
+                    .with_target(Target::Bpw(bpw));
+                let found = compress(&original, options);
+                let size = found.report.bpw;
+                assert!(
+                    (0.99 * bpw..=bpw).contains(&size),
+                    "{coder:?} {feedback:?}: {size} of {bpw}"
+                );
+                assert!(found.report.n_trials <= 8, "{} files", found.report.n_trials);
+                let used = found.report.tensors[0].assignment;
+                assert_eq!(used, (feedback == Feedback::Auto).then_some("feedback"));
+                let decoded = floats(&decode(&found.bytes), "fc.weight");
+                output_error(&floats(&original, "fc.weight"), &decoded, &correlated(n_in), n_in)
+            });
+            let share = errors[0] / errors[1];
+            // A factor of 2 is half a bit per weight.
+            eprintln!("{coder:?} {bpw}: {share}");
+            assert!(share < 0.5, "{coder:?} at {bpw} bits per weight: {share}");
+        }
+    }
+}
+
+#[test]
+fn without_feedback_moments_change_nothing() {
+    let (original, with) = layer(&[32, 24], &[gram("fc.weight::gram", 1, 24)]);
+    let (_, without) = layer(&[32, 24], &[]);
+    let bytes = |file: &SensitivityFile, feedback| {
+        let options = CompressOptions::default()
+            .with_sensitivity(&file.path)
+            .with_feedback(feedback);
+        compress(&original, options).bytes
+    };
+    assert!(bytes(&with, Feedback::Off) == bytes(&without, Feedback::Auto));
+    assert!(bytes(&with, Feedback::Auto) != bytes(&without, Feedback::Auto));
+}
+
+#[test]
+fn groups_and_blocks_of_moments_are_used_with_every_coder() {
+    for (shape, moments) in [
+        (&[16, 3, 3, 3][..], gram("fc.weight::gram", 4, 27)),
+        (&[16, 27], gram("fc.weight::gram", 3, 10)),
+        (&[16, 1, 3, 3], gram("fc.weight::gram", 16, 9)),
+    ] {
+        let (original, file) = layer(shape, &[moments]);
+        for coder in [Some(Coder::Ans), Some(Coder::Context), None] {
+            let options = CompressOptions::default()
+                .with_sensitivity(&file.path)
+                .with_coder(coder)
+                .with_target(Target::Slope(1e-4));
+            let found = compress(&original, options);
+            assert_eq!(found.report.tensors[0].assignment, Some("feedback"), "{shape:?}");
+            let decoded = decode(&found.bytes);
+            let error = squared_error(&original, &decoded, "fc.weight");
+            assert_close(error, reported_error(&found, "fc.weight"), "squared error");
+            let n = shape.iter().product::<u64>() as f64;
+            assert!(
+                error < 0.2 * 0.01 * n,
+                "{shape:?} {coder:?}: noise {}",
+                error / (0.01 * n)
+            );
+        }
+    }
+}
+
+#[test]
+fn damaged_moments_are_refused_by_name_with_a_remedy() {
+    let mut negative = correlated(24);
+    negative[25] = -1.0;
+    let mut lopsided = correlated(24);
+    lopsided[1] = 0.1;
+    let mut not_a_number = correlated(24);
+    not_a_number[7] = f32::NAN;
+    let square = |values: &[f32]| f32s("fc.weight::gram", &[1, 24, 24], values);
+    let good = || square(&correlated(24));
+    for (moments, key, expected) in [
+        (
+            vec![gram("fc.weight::gram", 1, 23)],
+            "gram",
+            "[groups, n, n] with 24 inputs",
+        ),
+        (
+            vec![gram("fc.weight::gram", 5, 24)],
+            "gram",
+            "[groups, n, n] with 24 inputs",
+        ),
+        (vec![square(&negative)], "gram", "-1"),
+        (vec![square(&not_a_number)], "gram", "NaN"),
+        (vec![square(&lopsided)], "gram", "1.0"),
+        (
+            vec![raw("fc.weight::gram", Dtype::I32, &[1, 1, 1], &[0; 4])],
+            "gram",
+            "i32",
+        ),
+        (
+            vec![good(), gram("module.fc.weight::gram", 1, 24)],
+            "gram",
+            "another",
+        ),
+        (
+            vec![good(), gram("fc.weight::cross", 2, 12)],
+            "cross",
+            "that of gram",
+        ),
+        (
+            vec![good(), f32s("fc.weight::outgrad", &[3], &[1.0; 3])],
+            "outgrad",
+            "outputs of [32, 24]",
+        ),
+        (
+            vec![good(), f32s("fc.weight::outgrad", &[32], &[-1.0; 32])],
+            "outgrad",
+            "-1",
+        ),
+    ] {
+        let (original, file) = layer(&[32, 24], &moments);
+        let message = refusal(&original, CompressOptions::default().with_sensitivity(&file.path));
+        for part in [key, expected, "fc.weight::", "--feedback off"] {
+            assert!(
+                message.to_lowercase().contains(&part.to_lowercase()),
+                "{part:?} in {message}"
+            );
+        }
+        let off = CompressOptions::default()
+            .with_sensitivity(&file.path)
+            .with_feedback(Feedback::Off);
+        try_compress(&original, off).unwrap();
+    }
+}
+
+#[test]
+fn singular_moments_are_damped() {
+    let constant = f32s("fc.weight::gram", &[1, 24, 24], &[1.0; 576]);
+    let zero = f32s("fc.weight::gram", &[1, 24, 24], &[0.0; 576]);
+    for moments in [constant, zero] {
+        let (original, file) = layer(&[32, 24], &[moments]);
+        let found = compress(&original, CompressOptions::default().with_sensitivity(&file.path));
+        assert_eq!(found.report.tensors[0].assignment, Some("feedback"));
+    }
+}
+
+#[test]
+fn feedback_gives_the_same_bytes_for_any_number_of_threads() {
+    let moments = [gram("a.weight::gram", 1, 50), gram("b.weight::gram", 1, 60)];
+    let mut tensors = vec![f32s("a.weight", &[1], &[1.0]), f32s("b.weight", &[1], &[2.0])];
+    tensors.extend(moments);
+    let (original, file) = (small(), SensitivityFile::new(tensors));
+    for coder in [Coder::Ans, Coder::Context] {
+        // Both matrices in one group, or each in its own.
+        for group_elements in [1 << 20, 2500] {
+            let bytes = [1, 2].map(|threads| {
+                let mut options = CompressOptions::default()
+                    .with_sensitivity(&file.path)
+                    .with_coder(Some(coder))
+                    .with_target(Target::Bpw(3.0));
+                options.group_elements = group_elements;
+                let pool = rayon::ThreadPoolBuilder::new()
+                    .num_threads(threads)
+                    .build()
+                    .unwrap();
+                pool.install(|| compress(&original, options).bytes)
+            });
+            assert!(bytes[0] == bytes[1], "{coder:?} {group_elements}");
+        }
+    }
+}
