@@ -18,6 +18,7 @@ pub mod models;
 mod parameters;
 pub mod prune;
 pub mod sensitivity;
+pub mod sequential;
 pub mod shared;
 pub mod task;
 pub mod train;

@@ -45,6 +45,7 @@ pub use names::bare;
 pub use output::{check_writable, write_file};
 pub use progress::{Progress, Silent};
 pub use report::{CompressReport, TensorReport};
+pub use secant::Secant;
 pub use size::{InputSize, Sharing};
 pub use temporary::{Temporary, remove_temporaries};
 pub use tersor_codec as codec;

@@ -12,7 +12,7 @@ const MARGIN: f64 = 0.05;
 /// A secant search within a bracket, once there is one. It says where to look and is told what was found: the curve may be
 /// as dear as it likes.
 #[derive(Clone, Debug)]
-pub(crate) struct Secant {
+pub struct Secant {
     falls: bool,
     /// Least and greatest place.
     ends: (f64, f64),
@@ -25,7 +25,7 @@ pub(crate) struct Secant {
 
 impl Secant {
     /// For a curve that falls.
-    pub(crate) fn falling(ends: (f64, f64), gain: f64) -> Self {
+    pub fn falling(ends: (f64, f64), gain: f64) -> Self {
         Self {
             falls: true,
             ends,
@@ -36,7 +36,7 @@ impl Secant {
     }
 
     /// For a curve that rises.
-    pub(crate) fn rising(ends: (f64, f64), gain: f64) -> Self {
+    pub fn rising(ends: (f64, f64), gain: f64) -> Self {
         Self {
             falls: false,
             ..Self::falling(ends, gain)
@@ -44,7 +44,7 @@ impl Secant {
     }
 
     /// The curve is `y` at `x`.
-    pub(crate) fn add(&mut self, x: f64, y: f64) {
+    pub fn add(&mut self, x: f64, y: f64) {
         let side = if (y > 0.0) == self.falls {
             &mut self.left
         } else {
@@ -60,7 +60,7 @@ impl Secant {
     }
 
     /// Where to look after `x`; nowhere if the bracket has closed on a jump, or the crossing lies beyond an end.
-    pub(crate) fn next(&self, x: f64) -> Option<f64> {
+    pub fn next(&self, x: f64) -> Option<f64> {
         let stride = |y: f64| (self.gain * y.abs()).clamp(STRIDE.0, STRIDE.1);
         let next = match (self.left, self.right) {
             (Some((a, ya)), Some((b, yb))) if b - a > NARROW => {
@@ -78,7 +78,7 @@ impl Secant {
     }
 
     /// Whether the crossing lies beyond the end that `x` is at, where the curve is `y`.
-    pub(crate) fn is_at_end(&self, x: f64, y: f64) -> bool {
+    pub fn is_at_end(&self, x: f64, y: f64) -> bool {
         let end = if (y > 0.0) == self.falls {
             self.ends.1
         } else {
@@ -88,7 +88,7 @@ impl Secant {
     }
 
     /// A place `step` further to where the curve is lower.
-    pub(crate) fn safer(&self, x: f64, step: f64) -> f64 {
+    pub fn safer(&self, x: f64, step: f64) -> f64 {
         let lower = if self.falls { x + step } else { x - step };
         lower.clamp(self.ends.0, self.ends.1)
     }

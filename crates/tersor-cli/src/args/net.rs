@@ -39,6 +39,8 @@ pub(crate) enum NetCommand {
     Sensitivity(SensitivityArgs),
     /// Set the least valuable parameters to zero while the others train on.
     Prune(Box<PruneArgs>),
+    /// Compress layer by layer in view of data: smaller than `tersor compress` at the same accuracy.
+    Compress(Box<CompressArgs>),
     /// Fine-tune the shared values of a .tersor file.
     Finetune(FinetuneArgs),
     /// Repair the normalisation of a .tersor file with unlabelled images.
@@ -279,6 +281,81 @@ pub(crate) struct PruneArgs {
     /// Where to.
     #[command(flatten)]
     pub(crate) output: OutputArgs,
+}
+
+/// Arguments of `net compress`.
+#[derive(Args, Debug)]
+#[command(after_help = "\
+Examples:
+  tersor net compress --net resnet32 --data cifar10 resnet32.safetensors --ratio 16 -o resnet32.tersor
+  tersor net compress --net llama:config.json --data train.txt --tokenizer tok.bin model.safetensors --size 100k -o model.tersor
+
+Original and compressed network run side by side on the same examples, which need no labels. Each layer is quantized in view of
+what reaches it, with errors fed back to the weights not yet quantized; normalisation and biases are repaired on the way.")]
+pub(crate) struct CompressArgs {
+    /// A checkpoint.
+    #[arg(value_name = "WEIGHTS", value_hint = ValueHint::AnyPath)]
+    pub(crate) weights: PathBuf,
+    /// The network, its data and its device. Labels are not used.
+    #[command(flatten)]
+    pub(crate) task: TaskArgs,
+    /// Where to end up.
+    #[command(flatten)]
+    pub(crate) target: SequentialTargetArgs,
+    /// Training examples used; test examples if there are none.
+    #[arg(long, value_name = "N", default_value_t = 750)]
+    pub(crate) samples: usize,
+    /// Only the first N examples to choose from.
+    #[arg(long, value_name = "N")]
+    pub(crate) first: Option<usize>,
+    /// How symbols become bits.
+    #[arg(long, value_enum, default_value = "context")]
+    pub(crate) coder: super::values::CoderArg,
+    /// A sensitivity file: a layer's weight is its mean.
+    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
+    pub(crate) sensitivity: Option<PathBuf>,
+    /// Exponent of sensitivities, 0 to 1.
+    #[arg(long, value_name = "P", default_value_t = 0.5, requires = "sensitivity")]
+    pub(crate) power: f64,
+    /// Added to the diagonal of moments, in units of its mean.
+    #[arg(long, value_name = "X", default_value_t = 0.01)]
+    pub(crate) damping: f64,
+    /// Passes of coordinate descent over each layer.
+    #[arg(long, value_name = "N", default_value_t = 3)]
+    pub(crate) passes: usize,
+    /// Leave running statistics of batch-norm as they are, instead of folding them into scale and shift.
+    #[arg(long)]
+    pub(crate) no_fold: bool,
+    /// Leave normalisation and biases as they are.
+    #[arg(long)]
+    pub(crate) no_repair: bool,
+    /// Seed of the choice of examples.
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    pub(crate) seed: u64,
+    /// Print one JSON object instead of text.
+    #[arg(long)]
+    pub(crate) json: bool,
+    /// Where to.
+    #[command(flatten)]
+    pub(crate) output: OutputArgs,
+}
+
+/// One of these.
+#[derive(Args, Debug)]
+#[group(required = true, multiple = false)]
+pub(crate) struct SequentialTargetArgs {
+    /// Size of the file: bytes, or with a suffix k, M, G (1000s), KiB, MiB, GiB (1024s).
+    #[arg(long, value_name = "SIZE", value_parser = super::values::size)]
+    pub(crate) size: Option<u64>,
+    /// Bits of the whole file per weight.
+    #[arg(long, value_name = "X")]
+    pub(crate) bpw: Option<f64>,
+    /// The paper's ratio: four bytes per trainable parameter over bytes of the file.
+    #[arg(long, value_name = "X")]
+    pub(crate) ratio: Option<f64>,
+    /// Loss per bit.
+    #[arg(long, value_name = "X")]
+    pub(crate) slope: Option<f64>,
 }
 
 /// Arguments of `net finetune`.

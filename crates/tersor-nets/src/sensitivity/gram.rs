@@ -55,7 +55,7 @@ struct Sums {
 }
 
 /// Inputs of a layer as rows `[positions, inputs]`; patches for convolutions.
-fn input_rows(op: &Op, input: &Value) -> Option<Tensor<2>> {
+pub(crate) fn input_rows(op: &Op, input: &Value) -> Option<Tensor<2>> {
     match (op, input) {
         (Op::Conv(conv), Value::Image(x)) => Some(patches(conv, x.clone())),
         (Op::Linear(_), Value::Vectors(x)) => Some(x.clone()),

@@ -6,6 +6,7 @@ mod repair;
 mod replace;
 
 pub use finetune::{FinetuneOptions, finetune};
+pub(crate) use repair::repair_layer;
 pub use repair::{RepairReport, repair};
 pub use replace::replace_values;
 

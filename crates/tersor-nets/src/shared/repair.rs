@@ -4,7 +4,7 @@
 use super::{replace_values, tensor_of, to_parameters};
 use crate::examples::Batch;
 use crate::gradient::to_vec;
-use crate::graph::{Network, Op, Value};
+use crate::graph::{Network, Node, Op, Value};
 use crate::lockstep::{Sides, Visit, lockstep};
 use crate::{Parameters, Result};
 use burn::tensor::Device;
@@ -72,68 +72,38 @@ fn channel_moments(values: &[Value]) -> Result<Vec<(f64, f64)>> {
     Ok(sums.into_iter().map(moments).collect())
 }
 
-struct Repair<'a> {
-    network: &'a Network,
-    quantized: &'a mut QuantizedCheckpoint,
-    report: RepairReport,
-    progress: &'a dyn Progress,
-}
+/// Where repaired values go: takes a parameter and its new values, and leaves in the network what they became.
+pub(crate) type Store<'a> = &'a mut dyn FnMut(usize, &[f32], &mut Parameters) -> Result<()>;
 
-impl Repair<'_> {
-    /// Writes new values of a parameter to the file's levels, and what they became to the network.
-    fn store(&mut self, parameter: usize, values: &[f32], changed: &mut Parameters) -> Result<()> {
-        let name = self.network.parameters.get(parameter).map_or("", |p| &p.name);
-        if let Some(index) = tensor_of(self.quantized, name) {
-            replace_values(self.quantized, index, values)?;
-            let bytes = self.quantized.dequantize(index)?;
-            let dtype = self.quantized.tensors.get(index).map(|t| t.info.dtype);
-            let stored = dtype.and_then(|d| tersor_codec::decode_to_f32(&bytes, d));
-            changed
-                .values_mut(parameter)
-                .copy_from_slice(stored.as_deref().unwrap_or(values));
-        }
-        Ok(())
-    }
-}
-
-impl Visit for Repair<'_> {
-    fn after(&mut self, index: usize, outputs: &Sides<'_>, changed: &mut Parameters) -> Result<bool> {
-        self.progress.advance(1);
-        let Some(node) = self.network.nodes.get(index) else {
-            return Ok(false);
-        };
-        let (is_norm, bias) = match (&node.op, node.parameters.as_slice()) {
-            (Op::BatchNorm(_), &[_, shift, _, _]) => (true, shift),
-            (Op::Conv(_) | Op::Linear(_), &[_, bias]) => (false, bias),
-            _ => return Ok(false),
-        };
-        let original = channel_moments(outputs.original)?;
-        let now = channel_moments(outputs.changed)?;
-        if is_norm {
-            let scale = node.parameters.first().copied().unwrap_or(0);
+/// Repairs one layer after seeing its outputs; false if there is nothing to repair.
+///
+/// # Errors
+/// What `store` returns; those of the device.
+pub(crate) fn repair_layer(
+    node: &Node,
+    outputs: &Sides<'_>,
+    changed: &mut Parameters,
+    report: &mut RepairReport,
+    store: Store<'_>,
+) -> Result<bool> {
+    match (&node.op, node.parameters.as_slice()) {
+        (Op::BatchNorm(_), &[scale, shift, _, _]) => {
+            let (original, now) = both(outputs)?;
             // y' = g (y - t) + t', with the variance of the original's y and its mean.
-            let gains: Vec<f64> = original
-                .iter()
-                .zip(&now)
-                .map(|(o, n)| {
-                    ((o.1 + EPSILON) / (n.1 + EPSILON))
-                        .sqrt()
-                        .clamp(*GAIN.start(), *GAIN.end())
-                })
-                .collect();
+            let gain = |(o, n): (&(f64, f64), &(f64, f64))| {
+                let gain = ((o.1 + EPSILON) / (n.1 + EPSILON)).sqrt();
+                gain.clamp(*GAIN.start(), *GAIN.end())
+            };
+            let gains: Vec<f64> = original.iter().zip(&now).map(gain).collect();
             let largest = gains.iter().map(|&g| g.max(1.0 / g)).fold(1.0, f64::max);
-            self.report.largest_gain = self.report.largest_gain.max(largest);
+            report.largest_gain = report.largest_gain.max(largest);
             let old = changed.values(scale).to_vec();
-            let scales: Vec<f32> = old
-                .iter()
-                .zip(&gains)
-                .map(|(&s, g)| (f64::from(s) * g) as f32)
-                .collect();
-            self.store(scale, &scales, changed)?;
-            // The gain that the file's levels allow decides the shift.
+            let scales = old.iter().zip(&gains).map(|(&s, g)| (f64::from(s) * g) as f32);
+            store(scale, &scales.collect::<Vec<_>>(), changed)?;
+            // The gain that was stored decides the shift.
             let stored = changed.values(scale).to_vec();
             let shifts: Vec<f32> = changed
-                .values(bias)
+                .values(shift)
                 .iter()
                 .zip(stored.iter().zip(&old))
                 .zip(original.iter().zip(&now))
@@ -146,19 +116,71 @@ impl Visit for Repair<'_> {
                     (o.0 - gain * (n.0 - f64::from(t))) as f32
                 })
                 .collect();
-            self.store(bias, &shifts, changed)?;
-            self.report.n_normalised += 1;
-        } else {
-            let shifted: Vec<f32> = changed
-                .values(bias)
-                .iter()
-                .zip(original.iter().zip(&now))
+            store(shift, &shifts, changed)?;
+            report.n_normalised += 1;
+            Ok(true)
+        }
+        (Op::Conv(_) | Op::Linear(_), &[_, bias]) => {
+            let (original, now) = both(outputs)?;
+            let shifted = changed.values(bias).iter().zip(original.iter().zip(&now));
+            let shifted: Vec<f32> = shifted
                 .map(|(&b, (o, n))| (f64::from(b) + o.0 - n.0) as f32)
                 .collect();
-            self.store(bias, &shifted, changed)?;
-            self.report.n_biased += 1;
+            store(bias, &shifted, changed)?;
+            report.n_biased += 1;
+            Ok(true)
         }
-        Ok(true)
+        _ => Ok(false),
+    }
+}
+
+/// Moments of the original's channels and of the changed network's.
+fn both(outputs: &Sides<'_>) -> Result<(Vec<(f64, f64)>, Vec<(f64, f64)>)> {
+    Ok((
+        channel_moments(outputs.original)?,
+        channel_moments(outputs.changed)?,
+    ))
+}
+
+struct Repair<'a> {
+    network: &'a Network,
+    quantized: &'a mut QuantizedCheckpoint,
+    report: RepairReport,
+    progress: &'a dyn Progress,
+}
+
+/// Writes new values of a parameter to the file's levels, and what they became to the network.
+fn store(
+    quantized: &mut QuantizedCheckpoint,
+    name: &str,
+    parameter: usize,
+    values: &[f32],
+    changed: &mut Parameters,
+) -> Result<()> {
+    if let Some(index) = tensor_of(quantized, name) {
+        replace_values(quantized, index, values)?;
+        let bytes = quantized.dequantize(index)?;
+        let dtype = quantized.tensors.get(index).map(|t| t.info.dtype);
+        let stored = dtype.and_then(|d| tersor_codec::decode_to_f32(&bytes, d));
+        changed
+            .values_mut(parameter)
+            .copy_from_slice(stored.as_deref().unwrap_or(values));
+    }
+    Ok(())
+}
+
+impl Visit for Repair<'_> {
+    fn after(&mut self, index: usize, outputs: &Sides<'_>, changed: &mut Parameters) -> Result<bool> {
+        self.progress.advance(1);
+        let Some(node) = self.network.nodes.get(index) else {
+            return Ok(false);
+        };
+        let (network, quantized) = (self.network, &mut *self.quantized);
+        let mut store = |parameter: usize, values: &[f32], changed: &mut Parameters| {
+            let name = network.parameters.get(parameter).map_or("", |p| &p.name);
+            store(quantized, name, parameter, values, changed)
+        };
+        repair_layer(node, outputs, changed, &mut self.report, &mut store)
     }
 }
 

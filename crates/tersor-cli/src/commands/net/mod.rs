@@ -1,5 +1,6 @@
 //! `tersor net`: networks trained, measured and changed.
 
+mod compress;
 mod evaluate;
 mod finetune;
 mod fold;
@@ -17,13 +18,16 @@ use anyhow::{Context as _, bail};
 use std::path::Path;
 use tersor::checkpoint::Checkpoint;
 use tersor::codec::{Coder, EncodeOptions, FileReader, Limits, MAGIC, QuantizedCheckpoint};
-use tersor_data::Augment;
-use tersor_nets::examples::Examples;
+use tersor_data::{Augment, Batches};
+use tersor_nets::examples::{Batch, Examples};
 use tersor_nets::graph::Network;
 use tersor_nets::shared::to_parameters;
 use tersor_nets::task::{DataOptions, DataSets, Subset, open_data};
 use tersor_nets::train::{EpochReport, Optimizer, Schedule, TrainOptions};
 use tersor_nets::{Device, Parameters, open_device};
+
+/// Examples per batch of calibration.
+const CALIBRATION_BATCH: usize = 50;
 
 /// Runs a verb.
 pub(crate) fn run(command: &NetCommand, common: &Common) -> anyhow::Result<Status> {
@@ -32,6 +36,7 @@ pub(crate) fn run(command: &NetCommand, common: &Common) -> anyhow::Result<Statu
         NetCommand::Evaluate(args) => evaluate::run(args, common),
         NetCommand::Sensitivity(args) => sensitivity::run(args, common),
         NetCommand::Prune(args) => prune::run(args, common),
+        NetCommand::Compress(args) => compress::run(args, common),
         NetCommand::Finetune(args) => finetune::run(args, common),
         NetCommand::Repair(args) => repair::run(args, common),
         NetCommand::Fold(args) => fold::run(args),
@@ -78,6 +83,20 @@ impl Task {
             self.data.train.as_ref()
         }
     }
+}
+
+/// Batches of `samples` examples in random order, out of the first `first`.
+fn calibration_batches(
+    examples: &dyn Examples,
+    first: Option<usize>,
+    samples: usize,
+    seed: u64,
+) -> Vec<Batch> {
+    let n = first.map_or(examples.len(), |first| first.min(examples.len()));
+    Batches::shuffled(n, CALIBRATION_BATCH, seed, 0)
+        .take(samples.div_ceil(CALIBRATION_BATCH))
+        .map(|indices| examples.batch(&indices, None))
+        .collect()
 }
 
 impl From<AugmentArg> for Augment {

@@ -1,26 +1,18 @@
 //! `tersor net repair`.
 
-use super::{Task, check_output, open_quantized, open_weights};
+use super::{Task, calibration_batches, check_output, open_quantized, open_weights};
 use crate::args::Common;
 use crate::args::net::{AugmentArg, RepairArgs};
 use crate::progress::Bar;
 use crate::{Status, output};
-use tersor_data::Batches;
 use tersor_nets::shared::repair;
-
-/// Images per batch.
-const BATCH: usize = 50;
 
 pub(crate) fn run(args: &RepairArgs, common: &Common) -> anyhow::Result<Status> {
     check_output(&args.output)?;
     let task = Task::open(&args.task, AugmentArg::None)?;
     let original = open_weights(&task.network, &args.original)?;
     let (mut quantized, coder) = open_quantized(&args.file)?;
-    let examples = task.calibration();
-    let batches: Vec<_> = Batches::shuffled(examples.len(), BATCH, args.seed, 0)
-        .take(args.samples.div_ceil(BATCH))
-        .map(|indices| examples.batch(&indices, None))
-        .collect();
+    let batches = calibration_batches(task.calibration(), None, args.samples, args.seed);
     let bar = Bar::new(common.quiet);
     let report = repair(
         &task.network,

@@ -1,0 +1,115 @@
+//! `tersor net compress`.
+
+use super::{Task, calibration_batches, check_output, open_weights};
+use crate::args::Common;
+use crate::args::net::{AugmentArg, CompressArgs};
+use crate::progress::Bar;
+use crate::{Status, output};
+use serde::Serialize;
+use tersor::codec::Coder;
+use tersor::feedback::FeedbackConfig;
+use tersor::options::CompressOptions;
+use tersor_nets::graph::Network;
+use tersor_nets::sequential::{LayerReport, SequentialOptions, SequentialTarget, compress};
+use tersor_nets::shared::RepairReport;
+
+/// What is printed.
+#[derive(Serialize)]
+struct Report<'a> {
+    bytes: usize,
+    ratio_paper: f64,
+    slope: f64,
+    seconds: f64,
+    repair: RepairReport,
+    layers: &'a [LayerReport],
+}
+
+/// Elements of floating tensors, as bits per weight count them.
+fn n_elements(network: &Network) -> f64 {
+    network.parameters.iter().map(|p| p.len() as f64).sum()
+}
+
+fn target(args: &CompressArgs, network: &Network) -> anyhow::Result<SequentialTarget> {
+    let target = &args.target;
+    let bytes = if let Some(bytes) = target.size {
+        bytes as f64
+    } else if let Some(bpw) = target.bpw {
+        bpw * n_elements(network) / 8.0
+    } else if let Some(ratio) = target.ratio {
+        4.0 * network.n_trainable() as f64 / ratio
+    } else {
+        let slope = target.slope.unwrap_or_default();
+        anyhow::ensure!(
+            slope > 0.0 && slope.is_finite(),
+            "the slope is {slope}; it must be positive"
+        );
+        return Ok(SequentialTarget::Slope(slope));
+    };
+    anyhow::ensure!(
+        bytes >= 1.0 && bytes.is_finite(),
+        "the target is {bytes} bytes; it must be at least 1"
+    );
+    Ok(SequentialTarget::SizeBytes(bytes as u64))
+}
+
+pub(crate) fn run(args: &CompressArgs, common: &Common) -> anyhow::Result<Status> {
+    check_output(&args.output)?;
+    let begun = std::time::Instant::now();
+    let task = Task::open(&args.task, AugmentArg::None)?;
+    let mut original = open_weights(&task.network, &args.weights)?;
+    if !args.no_fold {
+        tersor_nets::fold(&task.network, &mut original)?;
+    }
+    let batches = calibration_batches(task.calibration(), args.first, args.samples, args.seed);
+    let coder: Option<Coder> = args.coder.into();
+    let options = SequentialOptions {
+        slope: 0.0,
+        coder: coder.unwrap_or(Coder::Context),
+        feedback: FeedbackConfig {
+            damping: args.damping,
+            passes: args.passes,
+            ..FeedbackConfig::default()
+        },
+        repair: !args.no_repair,
+    };
+    let mut rest = CompressOptions::default();
+    if let Some(path) = &args.sensitivity {
+        rest = rest.with_sensitivity(path);
+        rest.power = args.power;
+    }
+    let bar = Bar::new(common.quiet);
+    let target = target(args, &task.network)?;
+    let (found, compressed) = compress(
+        &task.network,
+        &original,
+        &batches,
+        &task.device,
+        (target, &options),
+        &rest,
+        &bar,
+    )?;
+    drop(bar);
+    tersor::write_file(&args.output.output, &compressed.bytes, args.output.force)?;
+    let bytes = compressed.bytes.len();
+    let report = Report {
+        bytes,
+        ratio_paper: 4.0 * task.network.n_trainable() as f64 / bytes as f64,
+        slope: compressed.report.slope,
+        seconds: begun.elapsed().as_secs_f64(),
+        repair: found.repair,
+        layers: &found.layers,
+    };
+    if args.json {
+        output::json(&report)?;
+    } else if !common.quiet {
+        output::say(&format!(
+            "{} bytes, paper's ratio {:.2}x, slope {:.2e}, {} layers, {:.0} s",
+            output::thousands(bytes as u64),
+            report.ratio_paper,
+            report.slope,
+            found.layers.len(),
+            report.seconds
+        ));
+    }
+    Ok(Status::Done)
+}

@@ -1,0 +1,112 @@
+//! What is done at each layer while original and quantized network run side by side.
+
+use super::moments::PairMoments;
+use super::{LayerReport, SequentialOptions};
+use crate::graph::{Network, Node, Op};
+use crate::lockstep::{Sides, Visit};
+use crate::shared::{RepairReport, repair_layer};
+use crate::{Error, Parameters, Result};
+use tersor::Progress;
+use tersor::codec::{Coder, ContextPrices, Dtype, TensorInfo};
+use tersor::feedback::{Gram, Layer, LayerSymbols, Prices, Problem, Span, quantize, step};
+
+/// Quantizes each convolution and linear layer in view of what reaches it, and repairs what follows.
+pub(super) struct Quantize<'a> {
+    pub(super) network: &'a Network,
+    pub(super) original: &'a Parameters,
+    pub(super) options: &'a SequentialOptions,
+    /// Sensitivity of each parameter.
+    pub(super) sensitivities: &'a [f64],
+    /// Parameters that layers are quantized in; others are left alone.
+    pub(super) is_layer: &'a [bool],
+    pub(super) prices: Option<ContextPrices>,
+    pub(super) symbols: Vec<(usize, LayerSymbols)>,
+    pub(super) layers: Vec<LayerReport>,
+    pub(super) repair: RepairReport,
+    pub(super) progress: &'a dyn Progress,
+}
+
+impl<'a> Quantize<'a> {
+    pub(super) fn prices(coder: Coder) -> Option<ContextPrices> {
+        (coder == Coder::Context).then(ContextPrices::new)
+    }
+
+    fn layer(
+        &mut self,
+        node: &Node,
+        parameter: usize,
+        inputs: &Sides<'_>,
+        changed: &mut Parameters,
+    ) -> Result<()> {
+        let spec = self.original.specs().get(parameter);
+        let spec = spec.ok_or_else(|| Error::Internal(format!("there is no parameter {parameter}")))?;
+        let info = TensorInfo {
+            name: spec.name.clone(),
+            dtype: Dtype::F32,
+            shape: spec.shape.iter().map(|&n| n as u64).collect(),
+            shard: 0,
+        };
+        let weights = self.original.values(parameter);
+        let moments = PairMoments::new(&node.op, inputs)?;
+        let sensitivity = self.sensitivities.get(parameter).copied().unwrap_or(1.0);
+        let wrap = |error: &dyn std::fmt::Display| Error::Input(format!("layer {:?}: {error}", node.name));
+        let gram = Gram::new(&moments.gram, moments.n_in, moments.block).map_err(|e| wrap(&e))?;
+        let layer = Layer {
+            cross: Some(&moments.cross),
+            sensitivity,
+            ..Layer::new(weights, gram)
+        };
+        let problem = Problem::new(&layer, &self.options.feedback).map_err(|e| wrap(&e))?;
+        let slope = self.options.slope;
+        let step = step(
+            Span::of_slice(problem.targets()),
+            weights.len() as u64,
+            slope,
+            sensitivity,
+        );
+        let prices = self.prices.as_mut().map_or(Prices::Order0, Prices::Context);
+        let layer = quantize(&info, &[problem], step, slope, prices)?;
+        let values = changed.values_mut(parameter).iter_mut().zip(&layer.symbols);
+        values.for_each(|(value, &symbol)| *value = layer.grid.value(symbol.into()));
+        self.layers.push(LayerReport {
+            name: spec.name.clone(),
+            n_weights: weights.len(),
+            step: f64::from(step),
+            n_levels: layer.grid.n_levels,
+            loss: layer.report.distortion,
+        });
+        self.symbols.push((parameter, layer));
+        Ok(())
+    }
+}
+
+impl Visit for Quantize<'_> {
+    fn before(&mut self, index: usize, inputs: &[Sides<'_>], changed: &mut Parameters) -> Result<()> {
+        let network = self.network;
+        let Some(node) = network.nodes.get(index) else {
+            return Ok(());
+        };
+        if let (Op::Conv(_) | Op::Linear(_), Some(&parameter), Some(inputs)) =
+            (&node.op, node.parameters.first(), inputs.first())
+            && self.is_layer.get(parameter) == Some(&true)
+        {
+            self.layer(node, parameter, inputs, changed)?;
+        }
+        Ok(())
+    }
+
+    fn after(&mut self, index: usize, outputs: &Sides<'_>, changed: &mut Parameters) -> Result<bool> {
+        self.progress.advance(1);
+        let network = self.network;
+        match network.nodes.get(index) {
+            Some(node) if self.options.repair => {
+                let mut store = |parameter: usize, values: &[f32], changed: &mut Parameters| {
+                    changed.values_mut(parameter).copy_from_slice(values);
+                    Ok(())
+                };
+                repair_layer(node, outputs, changed, &mut self.repair, &mut store)
+            }
+            _ => Ok(false),
+        }
+    }
+}

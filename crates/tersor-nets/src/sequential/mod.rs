@@ -1,0 +1,147 @@
+//! Compression layer by layer, in view of data: the original and the network being quantized run side by side on
+//! calibration examples, which need no labels.
+//!
+//! At each convolution and linear layer the moments of what reaches it in both networks are gathered. Its weights are
+//! quantized with error feedback towards targets that make the best of inputs which earlier layers have changed
+//! ([`tersor::feedback`]), at the prices of the coder. Batch-norm layers and biases behind it are repaired
+//! ([`shared::repair`](crate::shared::repair)) before the next layer sees them. What is left, vectors and embeddings, is
+//! quantized as without data.
+//!
+//! # Source
+//! Sequential order: Frantar, Ashkboos, Hoefler, Alistarh, "GPTQ", 2023. Targets: least squares on the inputs of the
+//! quantized network, as in Hubara, Nahshan, Hanani, Banner, Soudry, "Accurate post training quantization with small
+//! calibration sets", 2021, in closed form.
+
+mod layers;
+mod moments;
+mod target;
+
+pub use target::{SequentialTarget, compress};
+
+use crate::examples::Batch;
+use crate::graph::{Network, Op, Role};
+use crate::lockstep::lockstep;
+use crate::shared::RepairReport;
+use crate::{Parameters, Result};
+use burn::tensor::Device;
+use serde::Serialize;
+use tersor::Progress;
+use tersor::codec::Coder;
+use tersor::feedback::{FeedbackConfig, LayerSymbols};
+
+/// Settings of one pass.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct SequentialOptions {
+    /// Loss per bit.
+    pub slope: f64,
+    /// The coder of the file, whose prices are used.
+    pub coder: Coder,
+    /// Damping and passes.
+    pub feedback: FeedbackConfig,
+    /// Whether batch-norm and biases are repaired.
+    pub repair: bool,
+}
+
+/// What became of one layer.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct LayerReport {
+    /// Its weight.
+    pub name: String,
+    /// Weights.
+    pub n_weights: usize,
+    /// Distance of levels.
+    pub step: f64,
+    /// Levels of its grid.
+    pub n_levels: usize,
+    /// Predicted loss, against corrected targets.
+    pub loss: f64,
+}
+
+/// A network quantized layer by layer.
+#[derive(Clone, Debug)]
+pub struct Sequential {
+    /// The parameters: weights of quantized layers as they were, the others repaired.
+    pub parameters: Parameters,
+    /// Names and symbols of quantized layers.
+    pub symbols: Vec<(String, LayerSymbols)>,
+    /// Layers in the order of execution.
+    pub layers: Vec<LayerReport>,
+    /// What was repaired.
+    pub repair: RepairReport,
+}
+
+/// Which parameters are the weights of convolutions or linear layers and of nothing else.
+fn layer_weights(network: &Network) -> Vec<bool> {
+    let mut uses = vec![0; network.parameters.len()];
+    let mut is_layer = vec![false; network.parameters.len()];
+    for node in &network.nodes {
+        for (at, &parameter) in node.parameters.iter().enumerate() {
+            if let (Some(uses), Some(is_layer)) = (uses.get_mut(parameter), is_layer.get_mut(parameter)) {
+                *uses += 1;
+                *is_layer = at == 0 && matches!(node.op, Op::Conv(_) | Op::Linear(_)) && *uses == 1;
+            }
+        }
+    }
+    is_layer
+}
+
+/// Quantizes a network at one slope.
+///
+/// `sensitivities`: one per parameter, loss per squared weight; 1 for those beyond the last. `start`: the parameters of
+/// the network being quantized before any layer is: the original's, or with embeddings as the file will have them.
+///
+/// # Errors
+/// [`Error::Input`](crate::Error::Input) with the layer for activations that are not finite; as [`Network::apply`].
+pub fn quantize(
+    network: &Network,
+    original: &Parameters,
+    start: &Parameters,
+    sensitivities: &[f64],
+    batches: &[Batch],
+    device: &Device,
+    options: &SequentialOptions,
+    progress: &dyn Progress,
+) -> Result<Sequential> {
+    let is_layer = layer_weights(network);
+    let mut changed = start.clone();
+    let mut visitor = layers::Quantize {
+        network,
+        original,
+        options,
+        sensitivities,
+        is_layer: &is_layer,
+        prices: layers::Quantize::prices(options.coder),
+        symbols: Vec::new(),
+        layers: Vec::new(),
+        repair: RepairReport::default(),
+        progress,
+    };
+    lockstep(network, original, &mut changed, batches, device, &mut visitor)?;
+    let layers::Quantize {
+        symbols,
+        layers,
+        repair,
+        ..
+    } = visitor;
+    let mut parameters = original.clone();
+    for (index, spec) in network.parameters.iter().enumerate() {
+        let is_vector = !matches!(spec.role, Role::Weight | Role::Embedding);
+        if is_vector {
+            parameters
+                .values_mut(index)
+                .copy_from_slice(changed.values(index));
+        }
+    }
+    let name = |index: usize| {
+        network
+            .parameters
+            .get(index)
+            .map_or(String::new(), |p| p.name.clone())
+    };
+    Ok(Sequential {
+        parameters,
+        symbols: symbols.into_iter().map(|(index, s)| (name(index), s)).collect(),
+        layers,
+        repair,
+    })
+}

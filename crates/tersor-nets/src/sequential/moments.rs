@@ -1,0 +1,88 @@
+//! Second moments of what reaches a layer in two networks at once.
+
+use crate::gradient::to_vec;
+use crate::graph::{Op, Value};
+use crate::lockstep::Sides;
+use crate::sensitivity::{MAX_GRAM, input_rows};
+use crate::{Error, Result};
+use burn::tensor::{Int, Tensor, TensorData};
+
+/// Rows per input that are enough: more do not change a matrix by more than damping does.
+const ROWS_PER_INPUT: usize = 1000;
+
+/// Moments of a layer with `n_in` inputs, in diagonal blocks of `block`, the last one filled up with zeros.
+pub(super) struct PairMoments {
+    pub(super) n_in: usize,
+    pub(super) block: usize,
+    /// `[blocks, block, block]`: `E[x x^T]`, x what reaches the changed layer.
+    pub(super) gram: Vec<f32>,
+    /// In the same shape: `E[x_original x^T]`.
+    pub(super) cross: Vec<f32>,
+}
+
+impl PairMoments {
+    /// Moments over all batches; every k-th row (position of an image or a sequence) where there are plenty.
+    pub(super) fn new(op: &Op, inputs: &Sides<'_>) -> Result<Self> {
+        let rows = |value: &Value| {
+            input_rows(op, value).ok_or_else(|| Error::Internal("a layer whose inputs have no rows".into()))
+        };
+        let first = inputs.changed.first().map(rows).transpose()?;
+        let [n_rows, n_in] = first.map_or([0, 0], |rows| rows.dims());
+        let stride = (n_rows * inputs.changed.len() / (ROWS_PER_INPUT * n_in).max(1)).max(1);
+        let block = n_in.clamp(1, MAX_GRAM);
+        let len = n_in.div_ceil(block) * block * block;
+        let (mut gram, mut cross) = (vec![0f64; len], vec![0f64; len]);
+        let mut n = 0;
+        for (at, (original, changed)) in inputs.original.iter().zip(inputs.changed).enumerate() {
+            let (original, changed) = (
+                thinned(rows(original)?, stride, at),
+                thinned(rows(changed)?, stride, at),
+            );
+            n += changed.dims()[0];
+            for (index, (gram, cross)) in gram
+                .chunks_exact_mut(block * block)
+                .zip(cross.chunks_exact_mut(block * block))
+                .enumerate()
+            {
+                let from = index * block;
+                let width = block.min(n_in - from);
+                let part = changed.clone().narrow(1, from, width);
+                add(gram, block, width, part.clone().transpose().matmul(part.clone()))?;
+                let whole = original.clone().narrow(1, from, width);
+                add(cross, block, width, whole.transpose().matmul(part))?;
+            }
+        }
+        let mean = |sums: Vec<f64>| sums.iter().map(|s| (s / n.max(1) as f64) as f32).collect();
+        Ok(Self {
+            n_in,
+            block,
+            gram: mean(gram),
+            cross: mean(cross),
+        })
+    }
+}
+
+/// Every `stride`-th row; which ones depends on the batch.
+fn thinned(rows: Tensor<2>, stride: usize, batch: usize) -> Tensor<2> {
+    if stride == 1 {
+        return rows;
+    }
+    let indices: Vec<i32> = (batch % stride..rows.dims()[0])
+        .step_by(stride)
+        .map(|row| row as i32)
+        .collect();
+    let n = indices.len();
+    let indices = Tensor::<1, Int>::from_data(TensorData::new(indices, [n]), &rows.device());
+    rows.select(0, indices)
+}
+
+fn add(sums: &mut [f64], block: usize, width: usize, product: Tensor<2>) -> Result<()> {
+    let product = to_vec(product)?;
+    for (row, values) in sums
+        .chunks_exact_mut(block)
+        .zip(product.chunks_exact(width.max(1)))
+    {
+        row.iter_mut().zip(values).for_each(|(s, v)| *s += f64::from(*v));
+    }
+    Ok(())
+}
