@@ -13,8 +13,6 @@ pub use layers::{Attention, BatchNorm, Conv, Linear, Op, Pool, RotaryLayout};
 pub use run::{BatchStatistics, Mode, Observer, Unobserved, Weights};
 pub use value::Value;
 
-pub(crate) use run::image::conv_options;
-
 /// What a parameter does in its layer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Role {

@@ -5,7 +5,7 @@ use crate::{Error, Parameters, Result};
 use burn::tensor::{Device, Tensor, TensorData};
 
 mod attention;
-pub(crate) mod image;
+mod image;
 mod vector;
 
 /// Whether batch-norm uses the batch's statistics and dropout drops.

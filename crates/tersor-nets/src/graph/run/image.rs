@@ -1,22 +1,18 @@
 //! Operations on images `[batch, channels, height, width]`.
 
 use super::{BatchStatistics, Mode, NodeWeights, Value};
+use crate::convolution::convolve;
 use crate::graph::{BatchNorm, Conv, Pool};
 use crate::{Error, Result};
 use burn::tensor::Tensor;
 use burn::tensor::module::{
-    adaptive_avg_pool2d, batch_norm as normalise, batch_norm_train, conv2d, max_pool2d,
+    adaptive_avg_pool2d, batch_norm as normalise, batch_norm_train, max_pool2d,
 };
-use burn::tensor::ops::{ConvOptions, MaxPoolOptions};
-
-/// Options of a convolution for the framework.
-pub(crate) fn conv_options(conv: &Conv) -> ConvOptions<2> {
-    ConvOptions::new([conv.stride; 2], [conv.padding; 2], [1; 2], 1)
-}
+use burn::tensor::ops::MaxPoolOptions;
 
 pub(super) fn conv(conv: &Conv, x: Tensor<4>, parameters: &NodeWeights<'_>) -> Result<Value> {
     let (weight, bias) = (parameters.get(0)?, parameters.optional(1)?);
-    Ok(Value::Image(conv2d(x, weight, bias, conv_options(conv))))
+    Ok(Value::Image(convolve(conv, x, weight, bias)))
 }
 
 pub(super) fn batch_norm(

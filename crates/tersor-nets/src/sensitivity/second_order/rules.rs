@@ -1,7 +1,8 @@
 //! How each kind of layer carries second derivatives from its output to its inputs and parameters.
 
 use crate::gradient::to_vec;
-use crate::graph::{BatchNorm, Conv, Network, Node, Op, Pool, Value, Weights, conv_options};
+use crate::convolution::options;
+use crate::graph::{BatchNorm, Conv, Network, Node, Op, Pool, Value, Weights};
 use crate::{Error, Result};
 use burn::tensor::module::{
     conv_transpose2d, conv2d_weight_backward, max_pool2d_with_indices, max_pool2d_with_indices_backward,
@@ -116,7 +117,7 @@ impl Rule<'_> {
     fn conv(&self, conv: &Conv, x: &Tensor<4>, d2: Tensor<4>) -> Result<Back> {
         let weight = self.parameter::<4>(0)?;
         let squares =
-            conv2d_weight_backward(x.clone().square(), weight.clone(), d2.clone(), conv_options(conv));
+            conv2d_weight_backward(x.clone().square(), weight.clone(), d2.clone(), options(conv));
         let mut parameters = vec![to_vec(squares)?];
         if conv.bias {
             parameters.push(per_channel(d2.clone())?);

@@ -1,0 +1,141 @@
+//! Convolutions on the CPU: the framework's own take some three times as long.
+//!
+//! The framework brings every batch into another order on one thread before each convolution, and back. Here an image stays as
+//! it is: its patches are copied row by row into a matrix (`patches.rs`) that is multiplied with the weights (`product.rs`), and
+//! the framework is told the gradients (`kernel.rs`) by an operation of our own. On other devices, and for other types than f32,
+//! the framework's convolutions are used.
+
+mod kernel;
+mod patches;
+mod product;
+
+use crate::graph::Conv;
+use burn::backend::autodiff::NodeId;
+use burn::backend::autodiff::checkpoint::base::Checkpointer;
+use burn::backend::autodiff::checkpoint::strategy::NoCheckpointing;
+use burn::backend::autodiff::grads::Gradients;
+use burn::backend::autodiff::ops::{Backward, Ops, OpsKind};
+use burn::backend::flex::FlexTensor;
+use burn::backend::{Autodiff, Flex};
+use burn::tensor::module::conv2d;
+use burn::tensor::ops::ConvOptions;
+use burn::tensor::{Tensor, TensorData};
+use patches::Geometry;
+
+/// Options of a convolution for the framework.
+pub(crate) fn options(conv: &Conv) -> ConvOptions<2> {
+    ConvOptions::new([conv.stride; 2], [conv.padding; 2], [1; 2], 1)
+}
+
+/// The convolution of images `[image, input, y, x]` with weights `[output, input, y, x]`, and biases `[output]` if there are any.
+pub(crate) fn convolve(conv: &Conv, x: Tensor<4>, weight: Tensor<4>, bias: Option<Tensor<1>>) -> Tensor<4> {
+    let [_, _, height, width] = x.dims();
+    let Some(geometry) = Geometry::new(*conv, height, width) else {
+        return conv2d(x, weight, bias, options(conv));
+    };
+    plain(&geometry, &x, &weight, bias.as_ref())
+        .or_else(|| tracked(&geometry, &x, &weight, bias.as_ref()))
+        .unwrap_or_else(|| conv2d(x, weight, bias, options(conv)))
+}
+
+/// Without gradients; `None` if the tensors are elsewhere.
+fn plain(
+    geometry: &Geometry,
+    x: &Tensor<4>,
+    weight: &Tensor<4>,
+    bias: Option<&Tensor<1>>,
+) -> Option<Tensor<4>> {
+    let x = x.clone().try_into_primitive::<Flex>().ok()?;
+    let weight = weight.clone().try_into_primitive::<Flex>().ok()?;
+    let bias = match bias {
+        Some(bias) => Some(bias.clone().try_into_primitive::<Flex>().ok()?.to_contiguous()),
+        None => None,
+    };
+    let bias = match &bias {
+        Some(bias) => Some(bias.as_slice()?),
+        None => None,
+    };
+    Some(Tensor::from_primitive::<Flex>(forward(
+        geometry, &x, &weight, bias,
+    )?))
+}
+
+/// With gradients; `None` if the tensors are elsewhere.
+fn tracked(
+    geometry: &Geometry,
+    x: &Tensor<4>,
+    weight: &Tensor<4>,
+    bias: Option<&Tensor<1>>,
+) -> Option<Tensor<4>> {
+    let x = x.clone().try_into_primitive::<Autodiff<Flex>>().ok()?;
+    let weight = weight.clone().try_into_primitive::<Autodiff<Flex>>().ok()?;
+    let y = forward(geometry, x.primitive(), weight.primitive(), None)?;
+    let prepared = Convolution
+        .prepare::<NoCheckpointing>([x.node(), weight.node()])
+        .compute_bound()
+        .stateful();
+    let y = match prepared {
+        OpsKind::Tracked(mut prepared) => {
+            let state = (prepared.checkpoint(&x), prepared.checkpoint(&weight), *geometry);
+            prepared.finish(state, y)
+        }
+        OpsKind::UnTracked(prepared) => prepared.finish(y),
+    };
+    let y = Tensor::from_primitive::<Autodiff<Flex>>(y);
+    Some(match bias {
+        Some(bias) => y + bias.clone().reshape([1, geometry.conv.outputs, 1, 1]),
+        None => y,
+    })
+}
+
+/// `None` if a tensor is not f32.
+fn forward(
+    geometry: &Geometry,
+    x: &FlexTensor,
+    weight: &FlexTensor,
+    bias: Option<&[f32]>,
+) -> Option<FlexTensor> {
+    let (x, weight) = (x.to_contiguous(), weight.to_contiguous());
+    let (images, weight) = (x.as_slice()?, weight.as_slice()?);
+    let n = images.len() / geometry.input_len().max(1);
+    let y = kernel::forward(geometry, images, weight, bias);
+    let [height, width] = geometry.output();
+    Some(tensor(y, [n, geometry.conv.outputs, height, width]))
+}
+
+fn tensor(values: Vec<f32>, shape: [usize; 4]) -> FlexTensor {
+    FlexTensor::from_data(TensorData::new(values, shape))
+}
+
+/// Elements of a tensor without gaps; none if it is not f32.
+fn values(tensor: &FlexTensor) -> &[f32] {
+    tensor.as_slice().unwrap_or_default()
+}
+
+/// The convolution as the framework's automatic differentiation sees it.
+#[derive(Debug)]
+struct Convolution;
+
+impl Backward<Flex, 2> for Convolution {
+    /// Where the images and the weights are, and the extents.
+    type State = (NodeId, NodeId, Geometry);
+
+    fn backward(self, ops: Ops<Self::State, 2>, gradients: &mut Gradients, checkpointer: &mut Checkpointer) {
+        let (x, weight, geometry) = ops.state;
+        let [x_node, weight_node] = ops.parents;
+        let y_gradient = gradients.consume::<Flex>(&ops.node).to_contiguous();
+        let x: FlexTensor = checkpointer.retrieve_node_output(x);
+        let weight: FlexTensor = checkpointer.retrieve_node_output(weight);
+        let (x_shape, weight_shape) = (x.layout().shape().dims(), weight.layout().shape().dims());
+        let (x, weight) = (x.to_contiguous(), weight.to_contiguous());
+        let y_gradient = values(&y_gradient);
+        if let Some(node) = x_node {
+            let gradient = kernel::image_gradient(&geometry, values(&weight), y_gradient);
+            gradients.register::<Flex>(node.id, tensor(gradient, x_shape));
+        }
+        if let Some(node) = weight_node {
+            let gradient = kernel::weight_gradient(&geometry, values(&x), y_gradient);
+            gradients.register::<Flex>(node.id, tensor(gradient, weight_shape));
+        }
+    }
+}
