@@ -247,6 +247,12 @@ fn without_feedback_moments_change_nothing() {
             .with_feedback(feedback);
         compress(&original, options).bytes
     };
+    let options = CompressOptions::default().with_sensitivity(&with.path);
+    let compressor = Compressor::new(&original, options).unwrap();
+    assert!(
+        compressor.uses_feedback(0) && !compressor.uses_feedback(1),
+        "the bias has no moments"
+    );
     assert!(bytes(&with, Feedback::Off) == bytes(&without, Feedback::Auto));
     assert!(bytes(&with, Feedback::Auto) != bytes(&without, Feedback::Auto));
 }

@@ -133,7 +133,7 @@ pub(crate) struct SensitivityArgs {
     #[arg(long, value_name = "F", default_value_t = CompressOptions::default().floor, requires = "sensitivity", allow_negative_numbers = true)]
     floor: f64,
     /// Method grid feeds errors back to the weights that come after, where FILE has second moments of a layer's inputs
-    /// (NAME::gram): smaller at equal quality, and slower.
+    /// (`NAME::gram`): smaller at equal quality, and slower.
     #[arg(long, value_enum, default_value_t, requires = "sensitivity")]
     feedback: FeedbackArg,
 }
