@@ -27,12 +27,14 @@ const NEAR: f64 = 1e-3;
 const MAX_ESTIMATES: usize = 12;
 /// Real files after which estimates are given up.
 const MAX_GUIDED: usize = 4;
-/// Most files that a search makes until one is within the goal, and where errors are fed back, which takes seconds to minutes each.
+/// Most files that a search makes until one is within the goal, and where errors of so many weights are fed back that each takes
+/// several seconds or more.
 const MAX_TRIALS: usize = 24;
-const MAX_TRIALS_WITH_FEEDBACK: usize = 8;
-/// First step, in the logarithm of the slope, to where a file has to be within the goal, without and with feedback.
+const MAX_DEAR_TRIALS: usize = 8;
+const DEAR: u64 = 1 << 20;
+/// First step, in the logarithm of the slope, to where a file has to be within the goal, and that of files that are dear.
 const SAFER: f64 = 1e-3;
-const SAFER_WITH_FEEDBACK: f64 = 1e-2;
+const DEAR_SAFER: f64 = 1e-2;
 /// Most levels of a clustering.
 pub(crate) const MAX_CLUSTERS: usize = 4096;
 /// Loss falls by a factor of 4 per bit: the slope is this times the loss per weight.
@@ -236,11 +238,13 @@ fn slopes(search: &mut Search<'_, '_>) -> Result<()> {
         }
     }
     // Sizes jump here, or samples mislead: real files decide.
-    let is_dear = (0..designer.tensors().len()).any(|index| designer.uses_feedback(index));
-    let (max_trials, mut step) = if is_dear {
-        (MAX_TRIALS_WITH_FEEDBACK, SAFER_WITH_FEEDBACK)
-    } else {
+    let fed = designer.tensors().iter().enumerate();
+    let fed = fed.filter(|&(index, _)| designer.uses_feedback(index));
+    let n_fed: u64 = fed.filter_map(|(_, info)| info.n_elements()).sum();
+    let (max_trials, mut step) = if n_fed < DEAR {
         (MAX_TRIALS, SAFER)
+    } else {
+        (MAX_DEAR_TRIALS, DEAR_SAFER)
     };
     while search.n_trials < max_trials {
         let Some(next) = real.next(x) else { break };

@@ -196,8 +196,16 @@ fn output_error(original: &[f32], decoded: &[f32], gram: &[f32], n_in: usize) ->
 
 #[test]
 fn at_equal_size_outputs_are_off_by_less_with_feedback() {
-    let n_in = 96;
-    let (original, file) = layer(&[128, 96], &[gram("module.fc.weight::gram", 1, n_in)]);
+    let (n_in, names) = (96, ["1", "2", "3", "4"]);
+    let weight = |(seed, name): (u64, &&str)| f32s(name, &[64, 96], &bell(seed, 64 * 96, 0.1));
+    let original = checkpoint((31..).zip(&names).map(weight).collect());
+    let mut tensors: Vec<Tensor> = names.iter().map(|name| f32s(name, &[1], &[1.0])).collect();
+    tensors.extend(
+        names
+            .iter()
+            .map(|name| gram(&format!("module.{name}::gram"), 1, n_in)),
+    );
+    let file = SensitivityFile::new(tensors);
     for coder in [Some(Coder::Ans), Some(Coder::Context)] {
         for bpw in [1.5, 3.0] {
             let errors = [Feedback::Auto, Feedback::Off].map(|feedback| {
@@ -212,16 +220,19 @@ fn at_equal_size_outputs_are_off_by_less_with_feedback() {
                     (0.99 * bpw..=bpw).contains(&size),
                     "{coder:?} {feedback:?}: {size} of {bpw}"
                 );
-                assert!(found.report.n_trials <= 8, "{} files", found.report.n_trials);
                 let used = found.report.tensors[0].assignment;
                 assert_eq!(used, (feedback == Feedback::Auto).then_some("feedback"));
-                let decoded = floats(&decode(&found.bytes), "fc.weight");
-                output_error(&floats(&original, "fc.weight"), &decoded, &correlated(n_in), n_in)
+                let decoded = decode(&found.bytes);
+                let error = |name: &&str| {
+                    let (w, v) = (floats(&original, name), floats(&decoded, name));
+                    output_error(&w, &v, &correlated(n_in), n_in)
+                };
+                names.iter().map(error).sum::<f64>()
             });
+            // Errors of nearest levels are white, so that outputs are off by tr(G) of them; at high rate feedback leaves
+            // n det(G)^(1/n) instead, which is 0.19 n here: 1 - 0.9^2. A third has room for the weights at the end.
             let share = errors[0] / errors[1];
-            // A factor of 2 is half a bit per weight.
-            eprintln!("{coder:?} {bpw}: {share}");
-            assert!(share < 0.5, "{coder:?} at {bpw} bits per weight: {share}");
+            assert!(share < 0.33, "{coder:?} at {bpw} bits per weight: {share}");
         }
     }
 }
@@ -236,6 +247,12 @@ fn without_feedback_moments_change_nothing() {
             .with_feedback(feedback);
         compress(&original, options).bytes
     };
+    let options = CompressOptions::default().with_sensitivity(&with.path);
+    let compressor = Compressor::new(&original, options).unwrap();
+    assert!(
+        compressor.uses_feedback(0) && !compressor.uses_feedback(1),
+        "the bias has no moments"
+    );
     assert!(bytes(&with, Feedback::Off) == bytes(&without, Feedback::Auto));
     assert!(bytes(&with, Feedback::Auto) != bytes(&without, Feedback::Auto));
 }
@@ -291,7 +308,7 @@ fn damaged_moments_are_refused_by_name_with_a_remedy() {
         ),
         (vec![square(&negative)], "gram", "-1"),
         (vec![square(&not_a_number)], "gram", "NaN"),
-        (vec![square(&lopsided)], "gram", "1.0"),
+        (vec![square(&lopsided)], "gram", "inputs 0 and 1"),
         (
             vec![raw("fc.weight::gram", Dtype::I32, &[1, 1, 1], &[0; 4])],
             "gram",

@@ -1,7 +1,7 @@
 //! Arguments of `compress`.
 
 use super::Common;
-use super::values::{self, CentresArg, CoderArg, ScopeArg};
+use super::values::{self, CentresArg, CoderArg, FeedbackArg, ScopeArg};
 use anyhow::bail;
 use clap::{Args, ValueHint};
 use std::path::PathBuf;
@@ -132,6 +132,10 @@ pub(crate) struct SensitivityArgs {
     /// Share of a tensor's mean sensitivity that is added to each.
     #[arg(long, value_name = "F", default_value_t = CompressOptions::default().floor, requires = "sensitivity", allow_negative_numbers = true)]
     floor: f64,
+    /// Method grid feeds errors back to the weights that come after, where FILE has second moments of a layer's inputs
+    /// (`NAME::gram`): smaller at equal quality, and slower.
+    #[arg(long, value_enum, default_value_t, requires = "sensitivity")]
+    feedback: FeedbackArg,
 }
 
 impl SensitivityArgs {
@@ -145,6 +149,7 @@ impl SensitivityArgs {
         options.sensitivity.clone_from(&self.sensitivity);
         options.power = self.power;
         options.floor = self.floor;
+        options.feedback = self.feedback.into();
     }
 }
 
@@ -323,6 +328,7 @@ mod tests {
     const SENSITIVITY: Given = &["--sensitivity=h.safetensors"];
     const POWER: Given = &["--power=0.5"];
     const FLOOR: Given = &["--floor=0.1"];
+    const FEEDBACK: Given = &["--feedback=off"];
     const KEEP: Given = &["--keep=a.*"];
     const RULE: Given = &["--tensor=b.*=x0.5"];
     const UNIFORM_RULE: Given = &["--tensor=b.*=uniform"];
@@ -335,7 +341,7 @@ mod tests {
     const THREADS: Given = &["--threads=2"];
     const QUIET: Given = &["--quiet"];
 
-    const ALL: [Given; 33] = [
+    const ALL: [Given; 34] = [
         BPW,
         RATIO,
         SIZE,
@@ -358,6 +364,7 @@ mod tests {
         SENSITIVITY,
         POWER,
         FLOOR,
+        FEEDBACK,
         KEEP,
         RULE,
         UNIFORM_RULE,
@@ -372,7 +379,7 @@ mod tests {
     ];
 
     /// Options without effect, the option that the message has to name, and those beside which they have one.
-    const NEEDS: [(Given, &str, &[Given]); 12] = [
+    const NEEDS: [(Given, &str, &[Given]); 13] = [
         (MAX_LOSS, "--sensitivity", &[SENSITIVITY]),
         (LEVELS, "--method", &[KMEANS]),
         (STEP, "--method", &[UNIFORM]),
@@ -385,6 +392,7 @@ mod tests {
         (WEIGHTED, "--sensitivity", &[SENSITIVITY]),
         (POWER, "--sensitivity", &[SENSITIVITY]),
         (FLOOR, "--sensitivity", &[SENSITIVITY]),
+        (FEEDBACK, "--sensitivity", &[SENSITIVITY]),
     ];
 
     /// Sets of which at most one can be given.

@@ -4,7 +4,7 @@ use clap::ValueEnum;
 use clap::builder::{PossibleValuesParser, TypedValueParser};
 use tersor::checkpoint::OutputFormat;
 use tersor::codec::Coder;
-use tersor::options::{Centres, Method, Scope};
+use tersor::options::{Centres, Feedback, Method, Scope};
 
 /// Parses a method by its name.
 pub(super) fn method() -> impl TypedValueParser<Value = Method> {
@@ -68,6 +68,25 @@ impl From<ScopeArg> for Scope {
         match scope {
             ScopeArg::Tensor => Self::Tensor,
             ScopeArg::Global => Self::Global,
+        }
+    }
+}
+
+/// Whether errors are fed back.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub(crate) enum FeedbackArg {
+    /// Where the sensitivity file has moments.
+    #[default]
+    Auto,
+    /// Nowhere.
+    Off,
+}
+
+impl From<FeedbackArg> for Feedback {
+    fn from(feedback: FeedbackArg) -> Self {
+        match feedback {
+            FeedbackArg::Auto => Self::Auto,
+            FeedbackArg::Off => Self::Off,
         }
     }
 }

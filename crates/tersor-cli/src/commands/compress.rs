@@ -147,10 +147,11 @@ fn tensor_table(report: &CompressReport) -> TensorTable {
         ("stored", Align::Left),
     ]);
     for tensor in &report.tensors {
-        let stored = tensor
-            .reason
-            .as_ref()
-            .map(|why| format!("{}: {}", tensor.stored, output::printable(why)));
+        let stored = match (&tensor.reason, tensor.assignment) {
+            (Some(why), _) => format!("{}: {}", tensor.stored, output::printable(why)),
+            (None, Some(how)) => format!("{}, {how}", tensor.stored),
+            (None, None) => tensor.stored.into(),
+        };
         let n = |n: usize| output::thousands(n as u64);
         table.row(
             &tensor.name,
@@ -164,7 +165,7 @@ fn tensor_table(report: &CompressReport) -> TensorTable {
                 output::optional(tensor.sensitivity, str::to_owned),
                 output::optional(tensor.predicted_loss, output::three_digits),
                 output::optional(tensor.noise, output::decibels),
-                stored.unwrap_or_else(|| tensor.stored.into()),
+                stored,
             ],
         );
     }

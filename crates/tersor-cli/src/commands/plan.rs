@@ -7,7 +7,7 @@ use crate::table::{Align, TensorTable};
 use serde::Serialize;
 use tersor::checkpoint::Checkpoint;
 use tersor::options::Rule;
-use tersor::plan::{Plan, TensorPlan, Treatment};
+use tersor::plan::{TensorPlan, Treatment};
 use tersor::{Compressor, InputSize};
 
 /// One tensor of the plan, as `--dry-run` tells it.
@@ -17,6 +17,8 @@ struct PlannedTensor<'a> {
     dtype: &'static str,
     shape: &'a [u64],
     treatment: String,
+    /// Whether errors are fed back.
+    feedback: bool,
     #[serde(skip_serializing_if = "Option::is_none")]
     sensitivity: Option<&'static str>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -35,7 +37,7 @@ struct PlanReport<'a> {
     warnings: Vec<String>,
 }
 
-fn treatment(plan: &TensorPlan, checkpoint: &Checkpoint) -> String {
+fn treatment(plan: &TensorPlan, feedback: bool, checkpoint: &Checkpoint) -> String {
     match &plan.treatment {
         Treatment::Raw(reason) => format!("lossless: {reason}"),
         Treatment::Alias(target) => {
@@ -44,19 +46,22 @@ fn treatment(plan: &TensorPlan, checkpoint: &Checkpoint) -> String {
         }
         Treatment::Constant(value) => format!("constant {value}"),
         Treatment::Fine => "fine codebook: one dimension".into(),
+        Treatment::Main if feedback => "quantized with error feedback".into(),
         Treatment::Main => "quantized".into(),
         _ => "unknown".into(),
     }
 }
 
-fn planned<'a>(checkpoint: &'a Checkpoint, plan: &Plan) -> Vec<PlannedTensor<'a>> {
-    let tensor = |(info, plan): (&'a tersor::codec::TensorInfo, &TensorPlan)| {
+fn planned<'a>(checkpoint: &'a Checkpoint, compressor: &Compressor<'_>) -> Vec<PlannedTensor<'a>> {
+    let tensor = |(index, (info, plan)): (usize, (&'a tersor::codec::TensorInfo, &TensorPlan))| {
+        let feedback = compressor.uses_feedback(index);
         let is_quantized = matches!(plan.treatment, Treatment::Main | Treatment::Fine);
         PlannedTensor {
             name: &info.name,
             dtype: info.dtype.name(),
             shape: &info.shape,
-            treatment: treatment(plan, checkpoint),
+            treatment: treatment(plan, feedback, checkpoint),
+            feedback,
             sensitivity: is_quantized.then_some(plan.sensitivity.name()),
             mean_sensitivity: is_quantized.then_some(plan.mean_h),
             rule: (is_quantized && plan.rule != Rule::default()).then(|| plan.rule.to_string()),
@@ -65,7 +70,8 @@ fn planned<'a>(checkpoint: &'a Checkpoint, plan: &Plan) -> Vec<PlannedTensor<'a>
     checkpoint
         .tensors()
         .iter()
-        .zip(&plan.tensors)
+        .zip(&compressor.plan().tensors)
+        .enumerate()
         .map(tensor)
         .collect()
 }
@@ -80,7 +86,7 @@ pub(super) fn run(
     let report = PlanReport {
         input: args.input.display().to_string(),
         size: compressor.input_size(),
-        tensors: planned(checkpoint, compressor.plan()),
+        tensors: planned(checkpoint, compressor),
         warnings: checkpoint
             .notes()
             .iter()
