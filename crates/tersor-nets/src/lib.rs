@@ -18,6 +18,7 @@ pub mod loss;
 pub mod models;
 mod parameters;
 pub mod prune;
+mod selection;
 pub mod sensitivity;
 pub mod sequential;
 pub mod shared;
@@ -29,6 +30,7 @@ pub use error::{Error, Result};
 pub use fold::fold;
 pub use lockstep::{Sides, Visit, lockstep};
 pub use parameters::Parameters;
+pub use selection::{Selection, Subset};
 
 /// Where tensors are and run.
 pub use burn::tensor::Device;

@@ -181,25 +181,3 @@ fn open_text(path: &Path, context: usize, vocabulary: usize, options: &DataOptio
         test: Box::new(TokenExamples { sequences }),
     })
 }
-
-/// Some of a set's examples, in the order of their indices.
-pub struct Subset<'a> {
-    /// All.
-    pub examples: &'a dyn Examples,
-    /// Which.
-    pub indices: Vec<usize>,
-}
-
-impl Examples for Subset<'_> {
-    fn len(&self) -> usize {
-        self.indices.len()
-    }
-
-    fn batch(&self, indices: &[usize], key: Option<tersor_data::Key>) -> crate::examples::Batch {
-        let chosen: Vec<usize> = indices
-            .iter()
-            .filter_map(|&i| self.indices.get(i).copied())
-            .collect();
-        self.examples.batch(&chosen, key)
-    }
-}

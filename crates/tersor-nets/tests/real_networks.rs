@@ -14,7 +14,8 @@ use tersor_nets::evaluate::{EvaluateOptions, Evaluation, evaluate};
 use tersor_nets::examples::Examples;
 use tersor_nets::graph::Network;
 use tersor_nets::models::LlamaConfig;
-use tersor_nets::task::{DataOptions, Subset, open_data};
+use tersor_nets::Subset;
+use tersor_nets::task::{DataOptions, open_data};
 use tersor_nets::{Parameters, models, open_device};
 
 fn data() -> Option<PathBuf> {

@@ -2,6 +2,7 @@
 
 use clap::{Args, Subcommand, ValueEnum, ValueHint};
 use std::path::PathBuf;
+use tersor_nets::Selection;
 
 /// Arguments of `demo`.
 #[derive(Args, Debug)]
@@ -167,7 +168,10 @@ pub(crate) struct EvaluateArgs {
     /// The original: both are measured on the same examples, and the divergence from it.
     #[arg(long, value_name = "WEIGHTS", value_hint = ValueHint::AnyPath)]
     pub(crate) against: Option<PathBuf>,
-    /// Only the first N examples.
+    /// Which examples: a range such as 150.., or 0%10 for every tenth, !0%10 for the others.
+    #[arg(long, value_name = "WHICH", default_value = "0..")]
+    pub(crate) examples: Selection,
+    /// Only the first N of them.
     #[arg(long, value_name = "N")]
     pub(crate) samples: Option<usize>,
     /// Examples per pass.
@@ -305,9 +309,9 @@ pub(crate) struct CompressArgs {
     /// Training examples used; test examples if there are none.
     #[arg(long, value_name = "N", default_value_t = 750)]
     pub(crate) samples: usize,
-    /// Only the first N examples to choose from.
-    #[arg(long, value_name = "N")]
-    pub(crate) first: Option<usize>,
+    /// Examples to choose from: a range such as ..150, or 0%10 for every tenth, !0%10 for the others.
+    #[arg(long, value_name = "WHICH", default_value = "0..")]
+    pub(crate) examples: Selection,
     /// How symbols become bits.
     #[arg(long, value_enum, default_value = "context")]
     pub(crate) coder: super::values::CoderArg,
@@ -408,6 +412,9 @@ pub(crate) struct RepairArgs {
     /// Training images used; test images if there are none.
     #[arg(long, value_name = "N", default_value_t = 500)]
     pub(crate) samples: usize,
+    /// Images to choose from: a range such as ..150, or 0%10 for every tenth, !0%10 for the others.
+    #[arg(long, value_name = "WHICH", default_value = "0..")]
+    pub(crate) examples: Selection,
     /// Seed of the choice of images.
     #[arg(long, value_name = "N", default_value_t = 0)]
     pub(crate) seed: u64,

@@ -1,6 +1,6 @@
 //! `tersor net evaluate`.
 
-use super::{Task, first, open_weights};
+use super::{Task, open_weights};
 use crate::args::Common;
 use crate::args::net::{AugmentArg, EvaluateArgs};
 use crate::progress::Bar;
@@ -52,7 +52,8 @@ fn describe(outcome: &Outcome) -> String {
 
 pub(crate) fn run(args: &EvaluateArgs, common: &Common) -> anyhow::Result<Status> {
     let task = Task::open(&args.task, AugmentArg::None)?;
-    let examples = first(task.data.test.as_ref(), args.samples);
+    let mut examples = args.examples.of(task.data.test.as_ref())?;
+    examples.indices.truncate(args.samples.unwrap_or(usize::MAX));
     let parameters = open_weights(&task.network, &args.weights)?;
     let original = args
         .against

@@ -22,7 +22,7 @@ use tersor_data::{Augment, Batches};
 use tersor_nets::examples::{Batch, Examples};
 use tersor_nets::graph::Network;
 use tersor_nets::shared::to_parameters;
-use tersor_nets::task::{DataOptions, DataSets, Subset, open_data};
+use tersor_nets::task::{DataOptions, DataSets, open_data};
 use tersor_nets::train::{EpochReport, Optimizer, Schedule, TrainOptions};
 use tersor_nets::{Device, Parameters, open_device};
 
@@ -85,15 +85,9 @@ impl Task {
     }
 }
 
-/// Batches of `samples` examples in random order, out of the first `first`.
-fn calibration_batches(
-    examples: &dyn Examples,
-    first: Option<usize>,
-    samples: usize,
-    seed: u64,
-) -> Vec<Batch> {
-    let n = first.map_or(examples.len(), |first| first.min(examples.len()));
-    Batches::shuffled(n, CALIBRATION_BATCH, seed, 0)
+/// Batches of `samples` examples in random order.
+fn calibration_batches(examples: &dyn Examples, samples: usize, seed: u64) -> Vec<Batch> {
+    Batches::shuffled(examples.len(), CALIBRATION_BATCH, seed, 0)
         .take(samples.div_ceil(CALIBRATION_BATCH))
         .map(|indices| examples.batch(&indices, None))
         .collect()
@@ -194,13 +188,4 @@ fn say_epoch(report: &EpochReport, bar: &Bar) {
         report.loss,
         100.0 * report.accuracy
     ));
-}
-
-/// The first `n` examples.
-fn first(examples: &dyn Examples, n: Option<usize>) -> Subset<'_> {
-    let n = n.unwrap_or(usize::MAX).min(examples.len());
-    Subset {
-        examples,
-        indices: (0..n).collect(),
-    }
 }
