@@ -154,7 +154,7 @@ impl Sensitivities {
             .collect();
         unused.sort_unstable();
         let moments = match options.feedback {
-            Feedback::Auto => Moments::find(&file, tensors, options)?,
+            Feedback::Auto => Moments::find(&file, tensors)?,
             Feedback::Off => Moments::default(),
         };
         let mut result = Self {

@@ -4,21 +4,23 @@
 //! |---|---|---|
 //! | `NAME::gram` | `[blocks, n, n]`, or `[n, n]` for one block | `E[x x^T]` of a layer's inputs; of patches for a convolution |
 //! | `NAME::cross` | as `gram` | `E[x_original x^T]`, if the inputs are not those of the original any more |
-//! | `NAME::outgrad` | `[outputs]` | second moments of output gradients: relative weights of the rows |
 //!
 //! A tensor `[outputs, ...]` has as many inputs as its other extents multiply to. The blocks are diagonal blocks of one matrix, the
 //! last one padded, and for a grouped convolution those of one group after the other.
+//!
+//! Moments of output gradients (`NAME::outgrad`) are left alone. As weights of the rows they did not pay: ResNet-32 at 1.5 bits per
+//! weight, coder `context`, moments and Fisher diagonal of 500 images, no repair, was at a divergence of 0.153 nats from the original
+//! with them and 0.087 without (the first 2,000 test images), with `--power 0.5` at 0.094 and 0.091.
 
 use crate::checkpoint::Checkpoint;
 use crate::design::LARGEST_H;
 use crate::names::bare;
-use crate::options::CompressOptions;
 use crate::{Error, Result, weights};
 use std::borrow::Cow;
 use std::collections::HashMap;
 use tersor_codec::TensorInfo;
+use tersor_quant::Source;
 use tersor_quant::feedback::{FeedbackConfig, Gram, Layer, Problem};
-use tersor_quant::{Source, sensitivity};
 
 /// Inputs from which a matrix is cut into diagonal blocks of so many: a factor of it takes time with their cube.
 const MAX_BLOCK: usize = 4096;
@@ -28,7 +30,6 @@ const MAX_BLOCK: usize = 4096;
 struct Entry {
     gram: usize,
     cross: Option<usize>,
-    outgrad: Option<usize>,
     layout: Layout,
 }
 
@@ -73,8 +74,6 @@ impl Layout {
 #[derive(Default)]
 pub(crate) struct Moments {
     entries: Vec<Option<Entry>>,
-    power: f64,
-    floor: f64,
 }
 
 fn refuse<T>(key: &str, what: &str) -> Result<T> {
@@ -88,7 +87,7 @@ impl Moments {
     ///
     /// # Errors
     /// [`Error::Sensitivity`] for moments that do not fit their tensor, by shape or type.
-    pub(crate) fn find(file: &Checkpoint, tensors: &[TensorInfo], options: &CompressOptions) -> Result<Self> {
+    pub(crate) fn find(file: &Checkpoint, tensors: &[TensorInfo]) -> Result<Self> {
         let mut keys: HashMap<(&str, &str), usize> = HashMap::new();
         for (index, info) in file.tensors().iter().enumerate() {
             let Some((name, kind)) = info.name.split_once("::") else {
@@ -106,9 +105,9 @@ impl Moments {
             let Some(gram) = find("gram").filter(|_| info.shape.len() > 1) else {
                 return Ok(None);
             };
-            let (cross, outgrad) = (find("cross"), find("outgrad"));
+            let cross = find("cross");
             let entry = |index: usize| file.tensors().get(index).ok_or(Error::SelfCheck);
-            for index in [Some(gram), cross, outgrad].into_iter().flatten() {
+            for index in [Some(gram), cross].into_iter().flatten() {
                 let found = entry(index)?;
                 if !found.dtype.is_float() {
                     return refuse(&found.name, &format!("is of type {}, not F32", found.dtype));
@@ -132,21 +131,7 @@ impl Moments {
                 let what = format!("has shape {:?}, that of gram is {:?}", cross.shape, found.shape);
                 return refuse(&cross.name, &what);
             }
-            if let Some(outgrad) = outgrad.map(entry).transpose()?
-                && info.shape.first().copied() != outgrad.n_elements()
-            {
-                let what = format!(
-                    "has shape {:?} for the outputs of {:?}",
-                    outgrad.shape, info.shape
-                );
-                return refuse(&outgrad.name, &what);
-            }
-            Ok(Some(Entry {
-                gram,
-                cross,
-                outgrad,
-                layout,
-            }))
+            Ok(Some(Entry { gram, cross, layout }))
         };
         let entries: Vec<Option<Entry>> = tensors.iter().map(entry).collect::<Result<_>>()?;
         let axis = |(key, value): &&(String, String)| key == "output_axis" && value != "0";
@@ -155,11 +140,7 @@ impl Moments {
             let what = format!("says that outputs are along axis {axis}; moments are for axis 0 only");
             return refuse("output_axis", &what);
         }
-        Ok(Self {
-            entries,
-            power: options.power,
-            floor: options.floor,
-        })
+        Ok(Self { entries })
     }
 
     /// Whether a tensor has moments.
@@ -180,23 +161,11 @@ impl Moments {
             .ok_or(Error::SelfCheck)?;
         let load = |index: usize| weights::load(file, index);
         let name = |index: usize| file.tensors().get(index).map_or("", |t| &t.name);
-        let mut rows = entry.outgrad.map(load).transpose()?.map(Cow::into_owned);
-        if let (Some(rows), Some(at)) = (&mut rows, entry.outgrad) {
-            if let Some(bad) = rows.iter().find(|v| !(v.is_finite() && **v >= 0.0)) {
-                return refuse(
-                    name(at),
-                    &format!("holds {bad}; second moments are finite and at least 0"),
-                );
-            }
-            sensitivity::temper(rows, self.power).map_err(Error::quantize(name(at)))?;
-            sensitivity::floor(rows, self.floor).map_err(Error::quantize(name(at)))?;
-        }
         let mut moments = LayerMoments {
             key: name(entry.gram).to_owned(),
             layout: entry.layout,
             gram: load(entry.gram)?,
             cross: entry.cross.map(load).transpose()?,
-            rows,
         };
         moments.cut();
         for part in 0..moments.layout.n_parts {
@@ -213,7 +182,6 @@ pub(crate) struct LayerMoments<'f> {
     layout: Layout,
     gram: Cow<'f, [f32]>,
     cross: Option<Cow<'f, [f32]>>,
-    rows: Option<Vec<f32>>,
 }
 
 impl LayerMoments<'_> {
@@ -256,17 +224,12 @@ impl LayerMoments<'_> {
         let len = source.len() / self.layout.n_parts;
         let problem = |part: usize| {
             let source = source.slice(part * len..(part + 1) * len);
-            let n_rows = len / self.layout.n_in;
-            let rows = self
-                .rows
-                .as_ref()
-                .and_then(|rows| rows.get(part * n_rows..(part + 1) * n_rows));
             let layer = Layer {
                 weights: source.weights,
                 gram: self.gram_of(part)?,
                 cross: self.cross.as_ref().map(|cross| self.part_of(cross, part)),
                 sensitivity: source.mean_h().min(LARGEST_H),
-                row_weights: rows,
+                row_weights: None,
             };
             let problem = Problem::new(&layer, &FeedbackConfig::default());
             problem.or_else(|error| refuse(&self.key, &format!("cannot be used: {error}")))
