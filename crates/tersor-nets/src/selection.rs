@@ -71,7 +71,9 @@ impl FromStr for Selection {
         if let Some((start, end)) = text.split_once("..") {
             let start = if start.is_empty() { 0 } else { number(start)? };
             let end = if end.is_empty() { usize::MAX } else { number(end)? };
-            return (start < end).then_some(Self::Range(start..end)).ok_or_else(refuse);
+            return (start < end)
+                .then_some(Self::Range(start..end))
+                .ok_or_else(refuse);
         }
         let (others, rest) = text.strip_prefix('!').map_or((false, text), |rest| (true, rest));
         let (residue, modulus) = rest.split_once('%').ok_or_else(refuse)?;

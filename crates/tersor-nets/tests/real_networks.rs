@@ -10,11 +10,11 @@ use std::path::{Path, PathBuf};
 use std::time::Instant;
 use tersor::Silent;
 use tersor::checkpoint::Checkpoint;
+use tersor_nets::Subset;
 use tersor_nets::evaluate::{EvaluateOptions, Evaluation, evaluate};
 use tersor_nets::examples::Examples;
 use tersor_nets::graph::Network;
 use tersor_nets::models::LlamaConfig;
-use tersor_nets::Subset;
 use tersor_nets::task::{DataOptions, open_data};
 use tersor_nets::{Parameters, models, open_device};
 

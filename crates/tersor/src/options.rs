@@ -147,6 +147,15 @@ fn check_positive(what: &str, value: f64) -> Result<()> {
 }
 
 impl Target {
+    /// The coder that suits it: the smallest, [`Coder::Context`], where the file is to be small; [`Coder::Ans`], which is decoded many
+    /// times as fast, where a point on the curve is given.
+    pub const fn default_coder(&self) -> Coder {
+        match self {
+            Self::Bpw(_) | Self::Ratio(_) | Self::SizeBytes(_) | Self::MaxLoss(_) => Coder::Context,
+            Self::NearLossless | Self::Slope(_) | Self::Levels(_) | Self::Step(_) => Coder::Ans,
+        }
+    }
+
     /// Checks all that can be told without the checkpoint: that the value makes sense, and that the method has such a target.
     pub(crate) fn check(&self, method: Method, has_sensitivities: bool) -> Result<()> {
         let refuse = |what: String| Err(Error::Options(what));
@@ -196,7 +205,7 @@ pub struct CompressOptions {
     pub method: Method,
     /// Default: [`Scope::Tensor`].
     pub scope: Scope,
-    /// `None`: the smallest. Default: [`Coder::Ans`].
+    /// `None`: the smallest. Default: [`Coder::Ans`]; the command takes [`Target::default_coder`].
     pub coder: Option<Coder>,
     /// Default: [`Target::NearLossless`].
     pub target: Target,

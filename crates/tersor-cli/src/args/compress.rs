@@ -6,6 +6,7 @@ use anyhow::bail;
 use clap::{Args, ValueHint};
 use std::path::PathBuf;
 use std::str::FromStr;
+use tersor::codec::Coder;
 use tersor::evaluate::EvaluateOptions;
 use tersor::options::{Centres, CompressOptions, Method, Override, Target, parse_glob};
 
@@ -111,9 +112,10 @@ struct MethodArgs {
     /// Which weights share a codebook.
     #[arg(long, value_enum, default_value_t)]
     scope: ScopeArg,
-    /// How symbols become bits; auto takes the smallest.
-    #[arg(long, value_enum, default_value_t)]
-    coder: CoderArg,
+    /// How symbols become bits; auto takes the smallest. Default: context where the file is to be small (--bpw, --ratio, --size,
+    /// --max-loss, --evaluate), ans otherwise, which decodes many times as fast.
+    #[arg(long, value_enum)]
+    coder: Option<CoderArg>,
     /// Values of the cells of --method uniform. Default: grid.
     #[arg(long, value_enum)]
     centres: Option<CentresArg>,
@@ -216,9 +218,13 @@ impl CompressArgs {
         let mut options = CompressOptions::default();
         options.method = self.method.method;
         options.scope = self.method.scope.into();
-        options.coder = self.method.coder.into();
         options.centres = self.method.centres.unwrap_or_default().into();
         options.target = self.target();
+        options.coder = match self.method.coder {
+            Some(coder) => coder.into(),
+            None if self.target.evaluate.is_some() => Some(Coder::Context),
+            None => Some(options.target.default_coder()),
+        };
         self.sensitivity.apply(&mut options);
         for glob in &self.tensors.keep {
             options.keep.push(parse_glob(glob)?);

@@ -324,6 +324,9 @@ pub(crate) struct CompressArgs {
     /// Added to the diagonal of moments, in units of its mean.
     #[arg(long, value_name = "X", default_value_t = 0.01)]
     pub(crate) damping: f64,
+    /// Positions used per input of a layer: more of them make better moments, and take longer.
+    #[arg(long, value_name = "N", default_value_t = 1000)]
+    pub(crate) rows: usize,
     /// Passes of coordinate descent over each layer.
     #[arg(long, value_name = "N", default_value_t = 3)]
     pub(crate) passes: usize,

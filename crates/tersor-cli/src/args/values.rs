@@ -92,14 +92,13 @@ impl From<FeedbackArg> for Feedback {
 }
 
 /// How symbols become bits.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub(crate) enum CoderArg {
     /// Equally long codes.
     Fixed,
     /// Huffman codes.
     Huffman,
-    /// Asymmetric numeral systems.
-    #[default]
+    /// Asymmetric numeral systems: decoded fastest.
     Ans,
     /// Adaptive arithmetic coding in contexts: the smallest, decoded more slowly.
     Context,

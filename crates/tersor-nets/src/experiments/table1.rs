@@ -2,13 +2,13 @@
 //! shared values fine-tuned; three seeds, whole files.
 
 use super::methods::{Bench, MethodRow, PAPER_METHODS, lossless_bytes, read};
+use crate::Subset;
 use crate::evaluate::{EvaluateOptions, evaluate};
 use crate::examples::Examples;
 use crate::graph::Network;
 use crate::prune::{PruneOptions, Pruner, Scope as PruneScope, Score, apply, masks_of_zeros};
 use crate::sensitivity::{Recorded, second_order, write_sensitivities};
 use crate::shared::{FinetuneOptions, to_parameters};
-use crate::Subset;
 use crate::task::{DataOptions, open_data};
 use crate::train::{Constraint, Free, Optimizer, OptimizerState, Schedule, TrainOptions, TrainingRun};
 use crate::{Error, Parameters, Result, models};

@@ -47,7 +47,7 @@ impl<'a> Quantize<'a> {
             shard: 0,
         };
         let weights = self.original.values(parameter);
-        let moments = PairMoments::new(&node.op, inputs)?;
+        let moments = PairMoments::new(&node.op, inputs, self.options.rows_per_input)?;
         let sensitivity = self.sensitivities.get(parameter).copied().unwrap_or(1.0);
         let wrap = |error: &dyn std::fmt::Display| Error::Input(format!("layer {:?}: {error}", node.name));
         let gram = Gram::new(&moments.gram, moments.n_in, moments.block).map_err(|e| wrap(&e))?;

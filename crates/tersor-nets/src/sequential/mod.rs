@@ -38,6 +38,8 @@ pub struct SequentialOptions {
     pub coder: Coder,
     /// Damping and passes.
     pub feedback: FeedbackConfig,
+    /// Rows of inputs, per input of a layer, that moments are taken of; all if there are fewer.
+    pub rows_per_input: usize,
     /// Whether batch-norm and biases are repaired.
     pub repair: bool,
 }

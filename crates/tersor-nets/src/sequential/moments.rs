@@ -7,9 +7,6 @@ use crate::sensitivity::{MAX_GRAM, input_rows};
 use crate::{Error, Result};
 use burn::tensor::{Int, Tensor, TensorData};
 
-/// Rows per input that are enough: more do not change a matrix by more than damping does.
-const ROWS_PER_INPUT: usize = 1000;
-
 /// Moments of a layer with `n_in` inputs, in diagonal blocks of `block`, the last one filled up with zeros.
 pub(super) struct PairMoments {
     pub(super) n_in: usize,
@@ -21,14 +18,15 @@ pub(super) struct PairMoments {
 }
 
 impl PairMoments {
-    /// Moments over all batches; every k-th row (position of an image or a sequence) where there are plenty.
-    pub(super) fn new(op: &Op, inputs: &Sides<'_>) -> Result<Self> {
+    /// Moments over all batches; of every k-th row (position of an image or a sequence) where there are more than
+    /// `rows_per_input` times the inputs.
+    pub(super) fn new(op: &Op, inputs: &Sides<'_>, rows_per_input: usize) -> Result<Self> {
         let rows = |value: &Value| {
             input_rows(op, value).ok_or_else(|| Error::Internal("a layer whose inputs have no rows".into()))
         };
         let first = inputs.changed.first().map(rows).transpose()?;
         let [n_rows, n_in] = first.map_or([0, 0], |rows| rows.dims());
-        let stride = (n_rows * inputs.changed.len() / (ROWS_PER_INPUT * n_in).max(1)).max(1);
+        let stride = (n_rows * inputs.changed.len() / (rows_per_input * n_in).max(1)).max(1);
         let block = n_in.clamp(1, MAX_GRAM);
         let len = n_in.div_ceil(block) * block * block;
         let (mut gram, mut cross) = (vec![0f64; len], vec![0f64; len]);

@@ -70,6 +70,7 @@ pub(crate) fn run(args: &CompressArgs, common: &Common) -> anyhow::Result<Status
             passes: args.passes,
             ..FeedbackConfig::default()
         },
+        rows_per_input: args.rows,
         repair: !args.no_repair,
     };
     let mut rest = CompressOptions::default();
