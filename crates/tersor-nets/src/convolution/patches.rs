@@ -16,7 +16,8 @@ pub(super) struct Geometry {
 impl Geometry {
     /// `None` if the kernel is larger than the padded image.
     pub(super) fn new(conv: Conv, height: usize, width: usize) -> Option<Self> {
-        let extent = |n: usize| Some((n + 2 * conv.padding).checked_sub(conv.kernel)? / conv.stride.max(1) + 1);
+        let extent =
+            |n: usize| Some((n + 2 * conv.padding).checked_sub(conv.kernel)? / conv.stride.max(1) + 1);
         Some(Self {
             conv,
             input: [height, width],
@@ -60,7 +61,10 @@ impl Geometry {
         let first = padding.saturating_sub(tap).div_ceil(stride);
         let end = (self.input[axis] + padding).saturating_sub(tap).div_ceil(stride);
         let end = end.min(self.output[axis]);
-        (first.min(end)..end, (first * stride + tap).saturating_sub(padding))
+        (
+            first.min(end)..end,
+            (first * stride + tap).saturating_sub(padding),
+        )
     }
 
     /// Calls `f` for every row of the matrix of patches and every row of the image that it has parts of, with the range of both:

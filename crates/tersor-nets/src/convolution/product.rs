@@ -117,11 +117,6 @@ mod tests {
     #[should_panic(expected = "a product of 2 x 3 and 2 x 3")]
     fn extents_that_do_not_fit_are_refused() {
         let a = [0.0; 6];
-        multiply(
-            &mut [0.0; 6],
-            false,
-            Matrix::new(&a, 2, 3),
-            Matrix::new(&a, 2, 3),
-        );
+        multiply(&mut [0.0; 6], false, Matrix::new(&a, 2, 3), Matrix::new(&a, 2, 3));
     }
 }
