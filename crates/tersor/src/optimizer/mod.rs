@@ -89,7 +89,9 @@ pub fn sensitivities(
             )));
         }
         if is_root {
-            values.iter_mut().for_each(|v| *v = v.sqrt());
+            for v in &mut values {
+                *v = v.sqrt();
+            }
         }
         tensors.push(f32_tensor(name, shape.to_vec(), &values));
     }

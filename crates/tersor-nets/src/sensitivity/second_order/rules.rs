@@ -62,7 +62,7 @@ impl Rule<'_> {
             parameters: Vec::new(),
         };
         Ok(match (&self.node.op, self.inputs, d2) {
-            (Op::Conv(conv), [Value::Image(x)], Value::Image(d2)) => self.conv(conv, x, d2)?,
+            (Op::Conv(conv), [Value::Image(x)], Value::Image(d2)) => self.conv(conv, x, &d2)?,
             (Op::Linear(linear), [Value::Vectors(x)], Value::Vectors(d2)) => {
                 let weight = self.parameter::<2>(0)?;
                 let mut parameters = vec![to_vec(d2.clone().transpose().matmul(x.clone().square()))?];
@@ -112,16 +112,16 @@ impl Rule<'_> {
     }
 
     /// d2x is d2y through the transposed convolution with squared weights; weights meet squared inputs.
-    fn conv(&self, conv: &Conv, x: &Tensor<4>, d2: Tensor<4>) -> Result<Back> {
+    fn conv(&self, conv: &Conv, x: &Tensor<4>, d2: &Tensor<4>) -> Result<Back> {
         let weight = self.parameter::<4>(0)?;
-        let squares = weight_gradient(conv, &x.clone().square(), &weight, &d2);
+        let squares = weight_gradient(conv, &x.clone().square(), &weight, d2);
         let mut parameters = vec![to_vec(squares)?];
         if conv.bias {
             parameters.push(per_channel(d2.clone())?);
         }
         let inputs = if self.wants_input {
             let [_, _, h, w] = x.dims();
-            vec![Value::Image(image_gradient(conv, [h, w], &weight.square(), &d2))]
+            vec![Value::Image(image_gradient(conv, [h, w], &weight.square(), d2))]
         } else {
             Vec::new()
         };
