@@ -257,6 +257,52 @@ class Adam(unittest.TestCase):
                 if kind not in (torch.optim.RMSprop, torch.optim.Adadelta):
                     self.assertAlmostEqual(ratio.flatten()[0].item(), 1, places=3, msg=str(kind))
 
+    @unittest.skipUnless(shutil.which("tersor"), "no tersor on PATH")
+    def test_the_command_reads_the_same_from_files(self):
+        x, y = torch.randn(6, 3, 8, 8), torch.randint(4, (6,))
+        with tempfile.TemporaryDirectory() as name:
+            folder = pathlib.Path(name)
+            for kind, legacy, is_named in (
+                (torch.optim.Adam, False, False),
+                (torch.optim.AdamW, True, False),
+                (torch.optim.RMSprop, False, False),
+                (torch.optim.Adagrad, False, False),
+                (torch.optim.Adam, False, True),
+            ):
+                torch.manual_seed(0)
+                convolution = nn.Conv2d(3, 5, 3)
+                model = nn.Sequential(convolution, nn.BatchNorm2d(5), nn.Flatten(), nn.LazyLinear(4))
+                model(x)
+                convolution.bias.requires_grad_(False)  # in the optimizer, but never stepped
+                # Weight decay for matrices only, as is usual: numbers follow the groups.
+                named = list(model.named_parameters())
+                groups = [
+                    {"params": [p if is_named else p[1] for p in named if (p[1].ndim > 1) == is_matrix]}
+                    for is_matrix in (True, False)
+                ]
+                try:
+                    optimizer = kind(groups, lr=0.01)
+                except TypeError:
+                    continue  # PyTorch before 2.6 takes no names
+                for _ in range(3):
+                    optimizer.zero_grad()
+                    functional.cross_entropy(model(x), y).backward()
+                    optimizer.step()
+                expected = tt.from_optimizer(optimizer, model)
+                state = {"model": model.state_dict(), "optimizer": optimizer.state_dict()}
+                torch.save(state, folder / "training.pt", _use_new_zipfile_serialization=not legacy)
+                output = folder / "h.safetensors"
+                command = ["tersor", "sensitivity", "--from-optimizer", folder / "training.pt", "-o", output, "-f"]
+                for root in (False, True):
+                    subprocess.run([*command, *(["--sqrt"] if root else [])], check=True, capture_output=True)
+                    with safe_open(output, "pt") as file:
+                        self.assertEqual(set(file.keys()), set(expected.values), kind)
+                        self.assertEqual(file.metadata()["steps"], expected.settings["steps"])
+                        self.assertEqual(file.metadata()["unit"], expected.unit)
+                        for key, values in expected.values.items():
+                            wanted = values.sqrt() if root else values
+                            torch.testing.assert_close(file.get_tensor(key), wanted, rtol=1e-6, atol=0)
+
     def test_an_optimizer_without_squares_is_refused(self):
         model = tiny()
         with self.assertRaisesRegex(ValueError, "SGD"):

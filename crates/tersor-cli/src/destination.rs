@@ -128,7 +128,7 @@ pub(crate) fn check_compressed_name(path: &Path) -> anyhow::Result<()> {
 }
 
 /// Refuses to replace the input, even if files may be overwritten: sources are kept.
-fn check_not_input(path: &Path, input: &Path) -> anyhow::Result<()> {
+pub(crate) fn check_not_input(path: &Path, input: &Path) -> anyhow::Result<()> {
     let same = |a: &Path, b: &Path| {
         fs::canonicalize(a)
             .ok()

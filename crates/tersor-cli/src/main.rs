@@ -42,6 +42,7 @@ fn run(cli: Cli) -> anyhow::Result<Status> {
         Command::Inspect(args) => commands::inspect::run(&args, common),
         Command::Verify(args) => commands::verify::run(&args, common),
         Command::Sweep(args) => commands::sweep::run(&args, common),
+        Command::Sensitivity(args) => commands::sensitivity::run(&args, common),
         #[cfg(feature = "nets")]
         Command::Demo(args) => commands::demo::run(&args, common),
         #[cfg(feature = "nets")]

@@ -5,8 +5,7 @@ use crate::{Error, Result};
 use std::collections::HashMap;
 use std::sync::Arc;
 use tersor::bare;
-use tersor::checkpoint::Checkpoint;
-use tersor_codec::{Dtype, TensorInfo};
+use tersor::checkpoint::{Checkpoint, f32_tensor};
 use tersor_data::Random;
 
 /// Values of all parameters, in the order of [`Network::parameters`].
@@ -20,17 +19,6 @@ pub struct Parameters {
 /// What PyTorch counts and nobody needs.
 fn is_ignored(name: &str) -> bool {
     name.ends_with("num_batches_tracked") || name.ends_with("rotary_emb.inv_freq")
-}
-
-/// An f32 tensor of a checkpoint in memory.
-pub(crate) fn f32_tensor(name: String, shape: Vec<u64>, values: &[f32]) -> (TensorInfo, Vec<u8>) {
-    let info = TensorInfo {
-        name,
-        dtype: Dtype::F32,
-        shape,
-        shard: 0,
-    };
-    (info, values.iter().flat_map(|v| v.to_le_bytes()).collect())
 }
 
 impl Parameters {

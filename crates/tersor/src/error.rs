@@ -24,6 +24,9 @@ pub enum Error {
     /// The sensitivity file does not fit the checkpoint.
     #[error("sensitivity file: {0}")]
     Sensitivity(String),
+    /// The state of an optimizer has no sensitivities, or it is not certain of what.
+    #[error("optimizer state: {0}")]
+    Optimizer(String),
     /// Options that contradict each other or the input.
     #[error("{0}")]
     Options(String),

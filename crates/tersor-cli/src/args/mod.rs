@@ -3,9 +3,11 @@
 mod compress;
 #[cfg(feature = "nets")]
 pub(crate) mod net;
+mod sensitivity;
 mod values;
 
 pub(crate) use compress::{CompressArgs, SensitivityArgs, check_weighted};
+pub(crate) use sensitivity::OptimizerArgs;
 pub(crate) use values::{CoderArg, FormatArg, ScopeArg};
 
 use clap::{Args, Parser, Subcommand, ValueHint};
@@ -66,6 +68,8 @@ pub(crate) enum Command {
     Verify(VerifyArgs),
     /// Compress with many methods to many sizes and tabulate what each costs.
     Sweep(SweepArgs),
+    /// Write the sensitivities that a PyTorch training checkpoint holds already: the second moments of its optimizer.
+    Sensitivity(OptimizerArgs),
     /// See it work: a network trained, pruned, quantized, fine-tuned and scored, from nothing to small files.
     #[cfg(feature = "nets")]
     Demo(net::DemoArgs),

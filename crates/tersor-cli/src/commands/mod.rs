@@ -9,5 +9,6 @@ pub(crate) mod inspect;
 #[cfg(feature = "nets")]
 pub(crate) mod net;
 mod plan;
+pub(crate) mod sensitivity;
 pub(crate) mod sweep;
 pub(crate) mod verify;

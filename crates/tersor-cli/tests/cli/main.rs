@@ -11,6 +11,7 @@ mod nets;
 mod output_files;
 mod reports;
 mod round_trip;
+mod sensitivity;
 mod targets;
 mod usage;
 

@@ -107,7 +107,7 @@ fn manual_pages_go_to_standard_output_or_a_folder() {
     fixture.succeed(&["man", "."]);
     let pages = fixture.names();
     // The command's own, one for each verb; networks have two.
-    let n = if cfg!(feature = "nets") { 10 } else { 8 };
+    let n = if cfg!(feature = "nets") { 11 } else { 9 };
     assert_eq!(pages.len(), n, "{pages:?}");
     assert!(pages.contains(&"tersor-compress.1".to_owned()));
     let page = String::from_utf8(fixture.bytes("tersor-compress.1")).unwrap();

@@ -17,13 +17,13 @@ use burn::backend::autodiff::grads::Gradients;
 use burn::backend::autodiff::ops::{Backward, Ops, OpsKind};
 use burn::backend::flex::FlexTensor;
 use burn::backend::{Autodiff, Flex};
-use burn::tensor::module::conv2d;
-use burn::tensor::ops::ConvOptions;
+use burn::tensor::module::{conv_transpose2d, conv2d, conv2d_weight_backward};
+use burn::tensor::ops::{ConvOptions, ConvTransposeOptions};
 use burn::tensor::{Tensor, TensorData};
 use patches::Geometry;
 
 /// Options of a convolution for the framework.
-pub(crate) fn options(conv: &Conv) -> ConvOptions<2> {
+fn options(conv: &Conv) -> ConvOptions<2> {
     ConvOptions::new([conv.stride; 2], [conv.padding; 2], [1; 2], 1)
 }
 
@@ -38,6 +38,54 @@ pub(crate) fn convolve(conv: &Conv, x: Tensor<4>, weight: Tensor<4>, bias: Optio
         .unwrap_or_else(|| conv2d(x, weight, bias, options(conv)))
 }
 
+/// The gradient of a convolution of `x` with respect to its weight, from that of its output: linear in both. Nothing is tracked.
+pub(crate) fn weight_gradient(
+    conv: &Conv,
+    x: &Tensor<4>,
+    weight: &Tensor<4>,
+    y_gradient: &Tensor<4>,
+) -> Tensor<4> {
+    let ours = || {
+        let [_, _, height, width] = x.dims();
+        let geometry = Geometry::new(*conv, height, width)?;
+        let (x, y) = (contiguous(x)?, contiguous(y_gradient)?);
+        let gradient = kernel::weight_gradient(&geometry, values(&x), values(&y));
+        Some(Tensor::from_primitive::<Flex>(tensor(gradient, weight.dims())))
+    };
+    ours().unwrap_or_else(|| {
+        conv2d_weight_backward(x.clone(), weight.clone(), y_gradient.clone(), options(conv))
+    })
+}
+
+/// The gradient of a convolution with respect to images of `[height, width]`, from that of its output. Nothing is tracked.
+pub(crate) fn image_gradient(
+    conv: &Conv,
+    [height, width]: [usize; 2],
+    weight: &Tensor<4>,
+    y_gradient: &Tensor<4>,
+) -> Tensor<4> {
+    let ours = || {
+        let geometry = Geometry::new(*conv, height, width)?;
+        let (weight, y) = (contiguous(weight)?, contiguous(y_gradient)?);
+        let gradient = kernel::image_gradient(&geometry, values(&weight), values(&y));
+        let shape = [y_gradient.dims()[0], conv.inputs, height, width];
+        Some(Tensor::from_primitive::<Flex>(tensor(gradient, shape)))
+    };
+    ours().unwrap_or_else(|| {
+        // Rows and columns that no place of the kernel reached.
+        let rest = |extent: usize| (extent + 2 * conv.padding - conv.kernel) % conv.stride;
+        let rest = [rest(height), rest(width)];
+        let options = ConvTransposeOptions::new([conv.stride; 2], [conv.padding; 2], rest, [1; 2], 1);
+        conv_transpose2d(y_gradient.clone(), weight.clone(), None, options)
+    })
+}
+
+/// A tensor without gradients and without gaps; `None` if it is elsewhere or not f32.
+fn contiguous<const D: usize>(tensor: &Tensor<D>) -> Option<FlexTensor> {
+    let tensor = tensor.clone().try_into_primitive::<Flex>().ok()?.to_contiguous();
+    tensor.as_slice::<f32>().is_some().then_some(tensor)
+}
+
 /// Without gradients; `None` if the tensors are elsewhere.
 fn plain(
     geometry: &Geometry,
@@ -45,19 +93,13 @@ fn plain(
     weight: &Tensor<4>,
     bias: Option<&Tensor<1>>,
 ) -> Option<Tensor<4>> {
-    let x = x.clone().try_into_primitive::<Flex>().ok()?;
-    let weight = weight.clone().try_into_primitive::<Flex>().ok()?;
+    let (x, weight) = (contiguous(x)?, contiguous(weight)?);
     let bias = match bias {
-        Some(bias) => Some(bias.clone().try_into_primitive::<Flex>().ok()?.to_contiguous()),
+        Some(bias) => Some(contiguous(bias)?),
         None => None,
     };
-    let bias = match &bias {
-        Some(bias) => Some(bias.as_slice()?),
-        None => None,
-    };
-    Some(Tensor::from_primitive::<Flex>(forward(
-        geometry, &x, &weight, bias,
-    )?))
+    let y = forward(geometry, &x, &weight, bias.as_ref().map(values))?;
+    Some(Tensor::from_primitive::<Flex>(y))
 }
 
 /// With gradients; `None` if the tensors are elsewhere.

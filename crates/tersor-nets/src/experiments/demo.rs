@@ -142,7 +142,7 @@ pub fn demo(
     let recorded = Recorded {
         estimator: "fisher".into(),
         samples: fisher_options.samples,
-        settings: Vec::new(),
+        ..Recorded::default()
     };
     write_sensitivities(&sensitivity, &network.parameters, &h, &[], &recorded, true)?;
 

@@ -201,7 +201,7 @@ impl Setting<'_> {
             let recorded = Recorded {
                 estimator: "hessian".into(),
                 samples: samples.0,
-                settings: Vec::new(),
+                ..Recorded::default()
             };
             write_sensitivities(&sensitivity, &self.network.parameters, &h, &[], &recorded, true)?;
         }

@@ -1,23 +1,11 @@
-//! Writing sensitivity files: safetensors with a tensor per parameter, and how it was measured as metadata.
+//! Sensitivities of a network's parameters as a file.
 
 use super::{Diagonal, LayerMoments};
 use crate::graph::ParameterSpec;
-use crate::parameters::f32_tensor;
 use crate::{Error, Result};
 use std::path::Path;
-use tersor::checkpoint::{Checkpoint, OutputFormat};
-use tersor_codec::Shard;
-
-/// How sensitivities were measured: the file's metadata.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Recorded {
-    /// The estimator, such as `fisher`.
-    pub estimator: String,
-    /// Examples used.
-    pub samples: usize,
-    /// Anything else worth keeping: batch, temperature, seed, decay.
-    pub settings: Vec<(String, String)>,
-}
+use tersor::Recorded;
+use tersor::checkpoint::f32_tensor;
 
 /// Writes a diagonal, in nats per squared weight unit under the parameters' names, and the moments of layers beside it:
 /// `NAME::gram` and `NAME::outgrad`. Negative values, which only unbiased estimates of a Hessian have, become 0.
@@ -64,18 +52,5 @@ pub fn write_sensitivities(
             ));
         }
     }
-    let mut metadata = vec![
-        ("tersor_sensitivity".to_owned(), "1".to_owned()),
-        ("unit".to_owned(), "nats".to_owned()),
-        ("estimator".to_owned(), recorded.estimator.clone()),
-        ("samples".to_owned(), recorded.samples.to_string()),
-        ("output_axis".to_owned(), "0".to_owned()),
-    ];
-    metadata.extend(recorded.settings.iter().cloned());
-    let shard = Shard {
-        metadata,
-        ..Shard::default()
-    };
-    let checkpoint = Checkpoint::from_tensors(tensors, vec![shard], Vec::new())?;
-    Ok(checkpoint.save(path, OutputFormat::Safetensors, overwrite)?)
+    Ok(tersor::write_sensitivities(path, tensors, recorded, overwrite)?)
 }

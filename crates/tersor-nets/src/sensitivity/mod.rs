@@ -11,12 +11,13 @@ mod hutchinson;
 mod second_order;
 
 pub use adam::{AdamOptions, adam_moments};
-pub use file::{Recorded, write_sensitivities};
+pub use file::write_sensitivities;
 pub use fisher::{FisherOptions, Labels, fisher};
 pub(crate) use gram::input_rows;
 pub use gram::{GramOptions, LayerMoments, MAX_GRAM, moments};
 pub use hutchinson::{HutchinsonOptions, hessian_product, hutchinson};
 pub use second_order::second_order;
+pub use tersor::Recorded;
 
 use tersor_data::Batches;
 

@@ -2,10 +2,9 @@
 
 use super::OptimizerState;
 use crate::graph::Network;
-use crate::parameters::f32_tensor;
 use crate::{Error, Parameters, Result};
 use std::path::Path;
-use tersor::checkpoint::{Checkpoint, OutputFormat};
+use tersor::checkpoint::{Checkpoint, OutputFormat, f32_tensor};
 use tersor_codec::{Dtype, TensorInfo};
 
 /// Keys of the moments, after the parameter's name.

@@ -24,7 +24,9 @@ mod writer;
 pub use error::CheckpointError;
 pub use limits::ReadLimits;
 pub use open::Content;
+pub use pytorch::{Moment, TrainedParameter, TrainingCheckpoint};
 pub(crate) use staging::StagedFile;
+pub use whole::f32_tensor;
 pub use writer::{CheckpointWriter, OutputFormat};
 
 use source::{Storage, View};
@@ -49,6 +51,8 @@ pub struct Checkpoint {
     shards: Vec<Shard>,
     blobs: Vec<Blob>,
     notes: Vec<String>,
+    /// Whether tensors are in the order of a dict, which for a state dict is that of the model.
+    is_in_dict_order: bool,
 }
 
 impl Checkpoint {
@@ -181,6 +185,15 @@ impl Checkpoint {
     /// What was dropped or changed in reading, one sentence each.
     pub fn notes(&self) -> &[String] {
         &self.notes
+    }
+
+    /// Whether the order of the tensors tells that of the model's parameters: safetensors are written in the order of types and
+    /// names, so that names in that order tell nothing.
+    pub(crate) fn is_ordered(&self) -> bool {
+        self.is_in_dict_order
+            || !self
+                .tensors
+                .is_sorted_by(|a, b| a.dtype != b.dtype || a.name <= b.name)
     }
 
     fn add_storage(&mut self, storage: Storage) -> usize {

@@ -4,6 +4,18 @@ use super::{Checkpoint, CheckpointError, CheckpointWriter, OutputFormat};
 use crate::weights;
 use std::borrow::Cow;
 use std::path::Path;
+use tersor_codec::{Dtype, TensorInfo};
+
+/// An f32 tensor of a checkpoint in memory: values are row-major.
+pub fn f32_tensor(name: String, shape: Vec<u64>, values: &[f32]) -> (TensorInfo, Vec<u8>) {
+    let info = TensorInfo {
+        name,
+        dtype: Dtype::F32,
+        shape,
+        shard: 0,
+    };
+    (info, values.iter().flat_map(|v| v.to_le_bytes()).collect())
+}
 
 impl Checkpoint {
     /// Elements of a float tensor as f32, row-major; f64 is rounded to nearest. Free where the file holds them so.

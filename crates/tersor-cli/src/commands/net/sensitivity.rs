@@ -116,6 +116,7 @@ pub(crate) fn run(args: &SensitivityArgs, common: &Common) -> anyhow::Result<Sta
         estimator: estimator.into(),
         samples: samples.min(examples.len()),
         settings,
+        ..Recorded::default()
     };
     let output = &args.output;
     write_sensitivities(

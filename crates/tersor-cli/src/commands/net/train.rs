@@ -55,11 +55,11 @@ pub(super) fn write_moments(
         .collect();
     let recorded = Recorded {
         estimator: "adam".into(),
-        samples: 0,
         settings: vec![
             ("steps".into(), state.steps.to_string()),
             ("beta2".into(), "0.999".into()),
         ],
+        ..Recorded::default()
     };
     Ok(write_sensitivities(
         path,

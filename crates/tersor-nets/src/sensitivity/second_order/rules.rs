@@ -1,13 +1,15 @@
 //! How each kind of layer carries second derivatives from its output to its inputs and parameters.
 
+<<<<<<< HEAD
 use crate::convolution::options;
+=======
+use crate::convolution::{image_gradient, weight_gradient};
+>>>>>>> optimizer-and-speed
 use crate::gradient::to_vec;
 use crate::graph::{BatchNorm, Conv, Network, Node, Op, Pool, Value, Weights};
 use crate::{Error, Result};
-use burn::tensor::module::{
-    conv_transpose2d, conv2d_weight_backward, max_pool2d_with_indices, max_pool2d_with_indices_backward,
-};
-use burn::tensor::ops::{ConvTransposeOptions, MaxPoolOptions};
+use burn::tensor::module::{max_pool2d_with_indices, max_pool2d_with_indices_backward};
+use burn::tensor::ops::MaxPoolOptions;
 use burn::tensor::{Tensor, TensorData};
 
 /// One node on the way back.
@@ -64,7 +66,7 @@ impl Rule<'_> {
             parameters: Vec::new(),
         };
         Ok(match (&self.node.op, self.inputs, d2) {
-            (Op::Conv(conv), [Value::Image(x)], Value::Image(d2)) => self.conv(conv, x, d2)?,
+            (Op::Conv(conv), [Value::Image(x)], Value::Image(d2)) => self.conv(conv, x, &d2)?,
             (Op::Linear(linear), [Value::Vectors(x)], Value::Vectors(d2)) => {
                 let weight = self.parameter::<2>(0)?;
                 let mut parameters = vec![to_vec(d2.clone().transpose().matmul(x.clone().square()))?];
@@ -114,20 +116,20 @@ impl Rule<'_> {
     }
 
     /// d2x is d2y through the transposed convolution with squared weights; weights meet squared inputs.
-    fn conv(&self, conv: &Conv, x: &Tensor<4>, d2: Tensor<4>) -> Result<Back> {
+    fn conv(&self, conv: &Conv, x: &Tensor<4>, d2: &Tensor<4>) -> Result<Back> {
         let weight = self.parameter::<4>(0)?;
+<<<<<<< HEAD
         let squares = conv2d_weight_backward(x.clone().square(), weight.clone(), d2.clone(), options(conv));
+=======
+        let squares = weight_gradient(conv, &x.clone().square(), &weight, d2);
+>>>>>>> optimizer-and-speed
         let mut parameters = vec![to_vec(squares)?];
         if conv.bias {
             parameters.push(per_channel(d2.clone())?);
         }
         let inputs = if self.wants_input {
             let [_, _, h, w] = x.dims();
-            // Rows and columns that no position of the kernel reached.
-            let rest = |extent: usize| (extent + 2 * conv.padding - conv.kernel) % conv.stride;
-            let options =
-                ConvTransposeOptions::new([conv.stride; 2], [conv.padding; 2], [rest(h), rest(w)], [1; 2], 1);
-            vec![Value::Image(conv_transpose2d(d2, weight.square(), None, options))]
+            vec![Value::Image(image_gradient(conv, [h, w], &weight.square(), d2))]
         } else {
             Vec::new()
         };

@@ -18,56 +18,108 @@ const MAX_NAMED: usize = 12;
 /// The storages of a file: gives the bytes under a key, which the storage says are so long.
 pub(super) type FindStorage<'f> = dyn FnMut(&StorageRef<'_>) -> Result<(Storage, u64), CheckpointError> + 'f;
 
+/// Where a pickle is from.
+pub(super) struct Origin<'o> {
+    pub(super) file: &'o str,
+    pub(super) file_bytes: usize,
+    pub(super) limits: &'o ReadLimits,
+}
+
 /// Takes the weights out of a pickle.
-pub(super) fn assemble(
+pub(super) fn weights(
     pickle: &Pickle<'_>,
-    file: &str,
-    file_bytes: usize,
-    limits: &ReadLimits,
+    origin: &Origin<'_>,
     find_storage: &mut FindStorage<'_>,
 ) -> Result<Checkpoint, CheckpointError> {
+    let file = origin.file;
+    match find_weights(pickle) {
+        Found::Weights(dict) => state_dict(pickle, dict, origin, find_storage),
+        Found::Module { class, path } => Err(CheckpointError::unsupported(
+            file,
+            module_advice(file, &class, &path),
+        )),
+        Found::Nothing => {
+            let what = "it has no state dict: no dict of names and tensors within four levels";
+            Err(CheckpointError::unsupported(file, what))
+        }
+    }
+}
+
+/// Which part of a pickle is the weights.
+pub(super) fn find_weights(pickle: &Pickle<'_>) -> Found {
     let arena = &pickle.arena;
     let size = |id: Id| match arena.get(id) {
         Value::Tensor(tensor) => claimed_bytes(arena, tensor),
         _ => 0,
     };
-    let dict = match state_dict::find(arena, pickle.root, &size) {
-        Found::Weights(dict) => dict,
-        Found::Module { class, path } => {
-            return Err(CheckpointError::unsupported(
-                file,
-                module_advice(file, &class, &path),
-            ));
-        }
-        Found::Nothing => {
-            let what = "it has no state dict: no dict of names and tensors within four levels";
-            return Err(CheckpointError::unsupported(file, what));
-        }
-    };
-    // transformers refuses safetensors that do not say for which framework they are.
-    let metadata = vec![("format".to_owned(), "pt".to_owned())];
-    let mut checkpoint = Checkpoint {
-        shards: vec![Shard {
-            file_name: String::new(),
-            metadata,
-        }],
-        notes: notes(&dict),
-        ..Checkpoint::default()
-    };
-    let mut storages: HashMap<String, (usize, u64)> = HashMap::new();
+    state_dict::find(arena, pickle.root, &size)
+}
+
+/// A state dict as a checkpoint.
+pub(super) fn state_dict(
+    pickle: &Pickle<'_>,
+    dict: StateDict,
+    origin: &Origin<'_>,
+    find_storage: &mut FindStorage<'_>,
+) -> Result<Checkpoint, CheckpointError> {
+    let mut assembler = Assembler::new(&pickle.arena, origin.file, find_storage);
+    assembler.checkpoint.notes = notes(&dict);
     for (name, id) in dict.tensors {
+        assembler.push(name, id)?;
+    }
+    assembler.finish(origin)
+}
+
+/// Tensors of a pickle on their way to a checkpoint.
+pub(super) struct Assembler<'p, 'a, 'f> {
+    arena: &'p Arena<'a>,
+    file: &'p str,
+    find_storage: &'p mut FindStorage<'f>,
+    /// By key: index of a storage, and its bytes.
+    storages: HashMap<String, (usize, u64)>,
+    checkpoint: Checkpoint,
+}
+
+impl<'p, 'a, 'f> Assembler<'p, 'a, 'f> {
+    pub(super) fn new(arena: &'p Arena<'a>, file: &'p str, find_storage: &'p mut FindStorage<'f>) -> Self {
+        // transformers refuses safetensors that do not say for which framework they are.
+        let metadata = vec![("format".to_owned(), "pt".to_owned())];
+        Self {
+            arena,
+            file,
+            find_storage,
+            storages: HashMap::new(),
+            checkpoint: Checkpoint {
+                shards: vec![Shard {
+                    file_name: String::new(),
+                    metadata,
+                }],
+                is_in_dict_order: true,
+                ..Checkpoint::default()
+            },
+        }
+    }
+
+    /// What was assembled so far.
+    pub(super) fn checkpoint(&self) -> &Checkpoint {
+        &self.checkpoint
+    }
+
+    /// Adds a tensor under a name, and gives its index.
+    pub(super) fn push(&mut self, name: String, id: Id) -> Result<usize, CheckpointError> {
+        let (arena, file) = (self.arena, self.file);
         let dense = dense(arena, id)
             .map_err(|why| CheckpointError::unsupported(file, format!("tensor {name:?} {why}")))?;
         let in_tensor = |what: String| CheckpointError::corrupt(file, format!("tensor {name:?}: {what}"));
         let Value::Storage(stored) = arena.get(dense.storage) else {
             return Err(in_tensor("it has no storage".into()));
         };
-        let (storage, available) = if let Some(&known) = storages.get(&*stored.key) {
+        let (storage, available) = if let Some(&known) = self.storages.get(&*stored.key) {
             known
         } else {
-            let (storage, available) = find_storage(stored)?;
-            let known = (checkpoint.add_storage(storage), available);
-            storages.insert(stored.key.clone().into_owned(), known);
+            let (storage, available) = (self.find_storage)(stored)?;
+            let known = (self.checkpoint.add_storage(storage), available);
+            self.storages.insert(stored.key.clone().into_owned(), known);
             known
         };
         let dtype = match &dense.element {
@@ -81,7 +133,7 @@ pub(super) fn assemble(
             ElementType::Untyped => return Err(in_tensor("it does not say its type".into())),
         };
         let (shape, view) = view(arena, dense, dtype, stored, (storage, available)).map_err(in_tensor)?;
-        checkpoint.push(
+        self.checkpoint.push(
             TensorInfo {
                 name,
                 dtype,
@@ -90,26 +142,32 @@ pub(super) fn assemble(
             },
             view,
         );
+        Ok(self.checkpoint.tensors.len() - 1)
     }
-    if let Some(name) = checkpoint.repeated_name() {
-        return Err(CheckpointError::corrupt(
-            file,
-            format!("the tensor name {name:?} occurs twice"),
-        ));
+
+    /// The checkpoint, if its names differ and it is within the limits.
+    pub(super) fn finish(self, origin: &Origin<'_>) -> Result<Checkpoint, CheckpointError> {
+        let (mut checkpoint, file) = (self.checkpoint, self.file);
+        if let Some(name) = checkpoint.repeated_name() {
+            return Err(CheckpointError::corrupt(
+                file,
+                format!("the tensor name {name:?} occurs twice"),
+            ));
+        }
+        checkpoint.find_aliases();
+        let mut budget = origin.limits.budget(origin.file_bytes);
+        for (info, _) in checkpoint
+            .tensors
+            .iter()
+            .zip(&checkpoint.aliases)
+            .filter(|(_, alias)| alias.is_none())
+        {
+            budget.take(info.size_bytes().unwrap_or(u64::MAX), file, || {
+                format!("tensor {:?}", info.name)
+            })?;
+        }
+        Ok(checkpoint)
     }
-    checkpoint.find_aliases();
-    let mut budget = limits.budget(file_bytes);
-    for (info, _) in checkpoint
-        .tensors
-        .iter()
-        .zip(&checkpoint.aliases)
-        .filter(|(_, alias)| alias.is_none())
-    {
-        budget.take(info.size_bytes().unwrap_or(u64::MAX), file, || {
-            format!("tensor {:?}", info.name)
-        })?;
-    }
-    Ok(checkpoint)
 }
 
 fn dense<'s>(arena: &'s Arena<'_>, id: Id) -> Result<&'s Dense, &'static str> {

@@ -1,12 +1,12 @@
 //! The format of PyTorch before 1.6: five pickles, then the storages.
 
 use super::{
-    assemble::assemble,
+    assemble::{FindStorage, Origin},
     pickle::{self, Pickle},
     tensor::StorageRef,
     value::Value,
 };
-use crate::checkpoint::{Checkpoint, CheckpointError, ReadLimits, Storage, mapped::FileBytes};
+use crate::checkpoint::{CheckpointError, ReadLimits, Storage, mapped::FileBytes};
 use std::{collections::HashMap, ops::Range};
 
 /// 0x1950a86a20f9469cfc6c, as a pickle holds it.
@@ -29,12 +29,13 @@ fn next<'a>(rest: &mut &'a [u8], file: &str) -> Result<Pickle<'a>, CheckpointErr
     Ok(pickle)
 }
 
-/// Reads a file of the old format. The storages stay where they are.
-pub(crate) fn read_legacy(
+/// Reads a file of the old format, and gives what `take` makes of its object. The storages stay where they are.
+pub(super) fn read_legacy<T>(
     bytes: &FileBytes,
     file: &str,
     limits: &ReadLimits,
-) -> Result<Checkpoint, CheckpointError> {
+    take: impl FnOnce(&Pickle<'_>, &Origin<'_>, &mut FindStorage<'_>) -> Result<T, CheckpointError>,
+) -> Result<T, CheckpointError> {
     let all = bytes.as_ref();
     let mut rest = all;
     if !is_legacy(all) {
@@ -76,7 +77,12 @@ pub(crate) fn read_legacy(
             range.len() as u64,
         ))
     };
-    assemble(&object, file, all.len(), limits, &mut find)
+    let origin = Origin {
+        file,
+        file_bytes: all.len(),
+        limits,
+    };
+    take(&object, &origin, &mut find)
 }
 
 /// Where each storage lies in the file: `rest` begins with the pickle of their keys.

@@ -6,18 +6,45 @@
 mod assemble;
 mod legacy;
 mod opcode;
+mod optimizer;
 mod pickle;
 mod rebuild;
 mod state_dict;
 mod tensor;
 mod text;
+mod training;
 mod value;
 mod zipped;
 
-pub(super) use legacy::{is_legacy, read_legacy};
-pub(super) use zipped::{is_pickle_name, is_script_name, read_zip};
+pub use training::{Moment, TrainedParameter, TrainingCheckpoint};
 
-use super::{CheckpointError, archive::Archive, mapped::FileBytes};
+pub(super) use legacy::is_legacy;
+pub(super) use zipped::{is_pickle_name, is_script_name};
+
+use super::{
+    Checkpoint, CheckpointError, ReadLimits,
+    archive::{Archive, Entry},
+    mapped::FileBytes,
+};
+
+/// Reads the weights of an archive.
+pub(super) fn read_zip(
+    archive: &Archive,
+    entries: &[Entry],
+    file: &str,
+    limits: &ReadLimits,
+) -> Result<Checkpoint, CheckpointError> {
+    zipped::read_zip(archive, entries, file, limits, assemble::weights)
+}
+
+/// Reads the weights of a file of the old format.
+pub(super) fn read_legacy(
+    bytes: &FileBytes,
+    file: &str,
+    limits: &ReadLimits,
+) -> Result<Checkpoint, CheckpointError> {
+    legacy::read_legacy(bytes, file, limits, assemble::weights)
+}
 
 /// Whether a file is a PyTorch checkpoint of either format.
 pub(super) fn detect(bytes: &FileBytes) -> bool {

@@ -161,13 +161,13 @@ impl<'a> Machine<'a> {
                 text::long(bytes).map_or(Value::BigInt(bytes.into()), Value::Int)
             }
             op::FLOAT => {
-                self.line()?;
-                Value::Float
+                let text = std::str::from_utf8(self.line()?).ok();
+                match text.and_then(|text| text.trim().parse().ok()) {
+                    Some(number) => Value::Float(number),
+                    None => return corrupt("a decimal fraction is no number"),
+                }
             }
-            op::BINFLOAT => {
-                self.array::<8>()?;
-                Value::Float
-            }
+            op::BINFLOAT => Value::Float(f64::from_be_bytes(self.array()?)),
             op::STRING => match text::unquote(self.line()?) {
                 Some(bytes) => owned_text(bytes),
                 None => return corrupt("a quoted string is not as Python writes it"),

@@ -1,5 +1,6 @@
 //! Which part of a checkpoint is the weights.
 
+use super::optimizer;
 use super::value::{Arena, Id, Value};
 use std::collections::HashSet;
 
@@ -155,6 +156,9 @@ impl Search<'_, '_> {
             return;
         }
         let Some(entries) = arena.entries(id) else { return };
+        if optimizer::is_state(arena, id) {
+            return;
+        }
         let is_tensor = |&&(key, value): &&(Id, Id)| {
             arena.str(key).is_some() && matches!(arena.get(value), Value::Tensor(_))
         };

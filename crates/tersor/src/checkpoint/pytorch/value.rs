@@ -14,7 +14,7 @@ pub(super) enum Value<'a> {
     Int(i64),
     /// An integer beyond 64 bits; only the magic number of a legacy file is one.
     BigInt(Cow<'a, [u8]>),
-    Float,
+    Float(f64),
     Str(Cow<'a, str>),
     /// Bytes; they never matter.
     Bytes,

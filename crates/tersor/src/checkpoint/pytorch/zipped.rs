@@ -1,8 +1,12 @@
 //! The zip format of PyTorch 1.6 and later: `data.pkl`, and a member for each storage.
 
-use super::{assemble::assemble, pickle, tensor::StorageRef};
+use super::{
+    assemble::{FindStorage, Origin},
+    pickle::{self, Pickle},
+    tensor::StorageRef,
+};
 use crate::checkpoint::{
-    Checkpoint, CheckpointError, ReadLimits, Storage,
+    CheckpointError, ReadLimits, Storage,
     archive::{Archive, Entry},
 };
 use std::{borrow::Cow, collections::HashMap};
@@ -25,13 +29,14 @@ pub(crate) fn is_script_name(name: &str) -> bool {
     prefix_of(name, "constants.pkl").is_some() || name.split('/').nth(1) == Some("code")
 }
 
-/// Reads an archive. Storages stay where they are unless someone has compressed them.
-pub(crate) fn read_zip(
+/// Reads an archive, and gives what `take` makes of its pickle. Storages stay where they are unless someone has compressed them.
+pub(super) fn read_zip<T>(
     archive: &Archive,
     entries: &[Entry],
     file: &str,
     limits: &ReadLimits,
-) -> Result<Checkpoint, CheckpointError> {
+    take: impl FnOnce(&Pickle<'_>, &Origin<'_>, &mut FindStorage<'_>) -> Result<T, CheckpointError>,
+) -> Result<T, CheckpointError> {
     if entries.iter().any(|entry| is_script_name(&entry.name)) {
         return Err(CheckpointError::unsupported(file, script_advice(file)));
     }
@@ -84,7 +89,12 @@ pub(crate) fn read_zip(
         };
         Ok((storage, entry.size))
     };
-    assemble(&pickle, file, archive.file_bytes().len(), limits, &mut find)
+    let origin = Origin {
+        file,
+        file_bytes: archive.file_bytes().len(),
+        limits,
+    };
+    take(&pickle, &origin, &mut find)
 }
 
 fn script_advice(file: &str) -> String {
