@@ -5,11 +5,7 @@ use crate::convolution::convolve;
 use crate::graph::{BatchNorm, Conv, Pool};
 use crate::{Error, Result};
 use burn::tensor::Tensor;
-<<<<<<< HEAD
-use burn::tensor::module::{adaptive_avg_pool2d, batch_norm as normalise, batch_norm_train, max_pool2d};
-=======
 use burn::tensor::module::{adaptive_avg_pool2d, batch_norm_train, max_pool2d};
->>>>>>> optimizer-and-speed
 use burn::tensor::ops::MaxPoolOptions;
 
 pub(super) fn conv(conv: &Conv, x: Tensor<4>, parameters: &NodeWeights<'_>) -> Result<Value> {

@@ -1,10 +1,6 @@
 //! How each kind of layer carries second derivatives from its output to its inputs and parameters.
 
-<<<<<<< HEAD
-use crate::convolution::options;
-=======
 use crate::convolution::{image_gradient, weight_gradient};
->>>>>>> optimizer-and-speed
 use crate::gradient::to_vec;
 use crate::graph::{BatchNorm, Conv, Network, Node, Op, Pool, Value, Weights};
 use crate::{Error, Result};
@@ -118,11 +114,7 @@ impl Rule<'_> {
     /// d2x is d2y through the transposed convolution with squared weights; weights meet squared inputs.
     fn conv(&self, conv: &Conv, x: &Tensor<4>, d2: &Tensor<4>) -> Result<Back> {
         let weight = self.parameter::<4>(0)?;
-<<<<<<< HEAD
-        let squares = conv2d_weight_backward(x.clone().square(), weight.clone(), d2.clone(), options(conv));
-=======
         let squares = weight_gradient(conv, &x.clone().square(), &weight, d2);
->>>>>>> optimizer-and-speed
         let mut parameters = vec![to_vec(squares)?];
         if conv.bias {
             parameters.push(per_channel(d2.clone())?);
