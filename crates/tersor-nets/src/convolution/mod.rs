@@ -1,4 +1,5 @@
-//! Convolutions on the CPU: the framework's own take some three times as long.
+//! Convolutions on the CPU. With the framework's own, ResNet-32 evaluates at 0.39 times and trains at 0.63 times the speed
+//! (`examples/speed.rs`, one run of each in turn on a busy two-core machine).
 //!
 //! The framework brings every batch into another order on one thread before each convolution, and back. Here an image stays as
 //! it is: its patches are copied row by row into a matrix (`patches.rs`) that is multiplied with the weights (`product.rs`), and
