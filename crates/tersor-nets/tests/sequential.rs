@@ -1,0 +1,176 @@
+//! Compression layer by layer beside compression without data, on a small network.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::print_stderr,
+    reason = "helpers of tests may fail a test and say what they saw"
+)]
+
+use tersor::feedback::FeedbackConfig;
+use tersor::options::{CompressOptions, Target};
+use tersor::{Compressor, Silent};
+use tersor_codec::{Coder, Limits, QuantizedCheckpoint};
+use tersor_data::{Augment, Normalize, digits};
+use tersor_nets::evaluate::{EvaluateOptions, Scores, evaluate};
+use tersor_nets::examples::{Batch, Examples as _, ImageExamples};
+use tersor_nets::graph::{Builder, Conv, Input, Linear, Network};
+use tersor_nets::sequential::{SequentialOptions, SequentialTarget, compress};
+use tersor_nets::shared::to_parameters;
+use tersor_nets::train::{Free, Optimizer, Schedule, TrainOptions, TrainingRun};
+use tersor_nets::{Device, Parameters, fold, open_device};
+
+fn small() -> Network {
+    let mut b = Builder::new("small", Input::Image([1, 28, 28]));
+    let conv = |inputs, outputs| Conv {
+        inputs,
+        outputs,
+        kernel: 3,
+        stride: 2,
+        padding: 1,
+        bias: false,
+    };
+    let x = b.conv("conv1", 0, conv(1, 8));
+    let x = b.batch_norm("bn1", x, 8);
+    let x = b.relu(x);
+    let x = b.conv("conv2", x, conv(8, 16));
+    let x = b.batch_norm("bn2", x, 16);
+    let x = b.relu(x);
+    let x = b.flatten(x);
+    let linear = |inputs, outputs| Linear {
+        inputs,
+        outputs,
+        bias: true,
+    };
+    let x = b.linear("fc1", x, linear(16 * 7 * 7, 32));
+    let x = b.relu(x);
+    b.linear("fc2", x, linear(32, 10));
+    b.finish()
+}
+
+fn examples(n: usize, seed: u64) -> ImageExamples {
+    ImageExamples {
+        images: digits::generate(n, seed),
+        normalize: Normalize::unit(),
+        augment: Augment::None,
+    }
+}
+
+fn trained(network: &Network, device: &Device) -> Parameters {
+    let options = TrainOptions {
+        epochs: 8,
+        batch: 50,
+        seed: 1,
+        optimizer: Optimizer::ADAM,
+        schedule: Schedule::Cosine {
+            peak: 3e-3,
+            warmup: 0.1,
+            floor: 0.05,
+        },
+    };
+    let run = TrainingRun {
+        network,
+        examples: &examples(1500, 1),
+        device,
+        options: &options,
+        path: None,
+    };
+    let start = Parameters::random(network, 5);
+    let mut parameters = run.run(start, |_| Free, &Silent, |_| ()).unwrap().0;
+    fold(network, &mut parameters).unwrap();
+    parameters
+}
+
+fn scores(network: &Network, parameters: &Parameters, device: &Device, reference: Option<&Scores>) -> Scores {
+    let options = EvaluateOptions {
+        keep_logits: true,
+        reference,
+        ..EvaluateOptions::default()
+    };
+    evaluate(network, parameters, &examples(500, 7), device, &options, &Silent).unwrap()
+}
+
+fn calibration() -> Vec<Batch> {
+    let examples = examples(200, 3);
+    let batch = |b: usize| examples.batch(&(50 * b..50 * b + 50).collect::<Vec<_>>(), None);
+    (0..4).map(batch).collect()
+}
+
+fn options(coder: Coder) -> SequentialOptions {
+    SequentialOptions {
+        slope: 0.0,
+        coder,
+        feedback: FeedbackConfig::default(),
+        rows_per_input: 1000,
+        repair: true,
+    }
+}
+
+/// Divergence from the original in nats, of the network in a file.
+fn divergence(network: &Network, file: &[u8], original: &Scores, device: &Device) -> f64 {
+    let quantized = QuantizedCheckpoint::decode(file, Limits::default()).unwrap();
+    let parameters = to_parameters(network, &quantized).unwrap();
+    let scores = scores(network, &parameters, device, Some(original));
+    original.compare(&scores).unwrap().divergence.unwrap()
+}
+
+#[test]
+fn at_equal_size_the_network_stays_closer_to_the_original_than_without_data() {
+    let (network, device) = (small(), open_device("cpu").unwrap());
+    let original = trained(&network, &device);
+    let reference = scores(&network, &original, &device, None);
+    let accuracy = reference.summary().accuracy;
+    assert!(accuracy > 0.8, "{accuracy}");
+    let batches = calibration();
+    let bytes = 5_000u64; // 1.5 bits per weight
+    for coder in [Coder::Context, Coder::Ans] {
+        let rest = CompressOptions::default().with_coder(Some(coder));
+        let (found, file) = compress(
+            &network,
+            &original,
+            &batches,
+            &device,
+            (SequentialTarget::SizeBytes(bytes), &options(coder)),
+            &rest,
+            &Silent,
+        )
+        .unwrap();
+        assert_eq!(found.layers.len(), 4);
+        assert_eq!((found.repair.n_normalised, found.repair.n_biased), (2, 2));
+        let size = file.bytes.len() as f64 / bytes as f64;
+        assert!((0.95..=1.0).contains(&size), "{coder}: {size}");
+        let checkpoint = original.to_checkpoint().unwrap();
+        let plain = Compressor::new(&checkpoint, rest).unwrap();
+        let plain = plain.compress(&Target::SizeBytes(bytes), &Silent).unwrap();
+        let with = divergence(&network, &file.bytes, &reference, &device);
+        let without = divergence(&network, &plain.bytes, &reference, &device);
+        eprintln!(
+            "{coder}: divergence {with:.4} at {} bytes, {without:.4} at {} without data",
+            file.bytes.len(),
+            plain.bytes.len()
+        );
+        assert!(with < 0.6 * without, "{coder}: {with} beside {without}");
+    }
+}
+
+#[test]
+fn the_same_settings_give_the_same_file() {
+    let (network, device) = (small(), open_device("cpu").unwrap());
+    let original = Parameters::random(&network, 3);
+    let file = || {
+        let target = (SequentialTarget::Slope(1e-4), &options(Coder::Context));
+        let rest = CompressOptions::default();
+        compress(
+            &network,
+            &original,
+            &calibration(),
+            &device,
+            target,
+            &rest,
+            &Silent,
+        )
+        .unwrap()
+        .1
+        .bytes
+    };
+    assert!(file() == file(), "two runs differ");
+}
