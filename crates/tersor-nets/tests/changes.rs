@@ -16,7 +16,7 @@ use tersor_nets::evaluate::{EvaluateOptions, Scores, evaluate};
 use tersor_nets::examples::Examples as _;
 use tersor_nets::graph::{Network, Role};
 use tersor_nets::prune::{PruneOptions, Pruner, Scope as PruneScope, Score, count};
-use tersor_nets::shared::{FinetuneOptions, finetune, repair, to_parameters};
+use tersor_nets::shared::{FinetuneOptions, Match, finetune, repair, to_parameters};
 use tersor_nets::train::{Free, Optimizer, Schedule, TrainOptions, TrainingRun};
 use tersor_nets::{Error, Parameters, fold, open_device};
 
@@ -201,7 +201,16 @@ fn repair_gives_channels_back_their_moments() {
         reference.compare(&scores).unwrap().divergence.unwrap()
     };
     let was = divergence(&shared);
-    let report = repair(&network, &original, &mut shared, &batches, &device, &Silent).unwrap();
+    let report = repair(
+        &network,
+        &original,
+        &mut shared,
+        &batches,
+        &device,
+        Match::Moments,
+        &Silent,
+    )
+    .unwrap();
     let is = divergence(&shared);
     assert_eq!((report.n_normalised, report.n_biased), (2, 3));
     assert!(is < was, "{was} -> {is}");

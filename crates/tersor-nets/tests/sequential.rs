@@ -15,7 +15,7 @@ use tersor_nets::evaluate::{EvaluateOptions, Scores, evaluate};
 use tersor_nets::examples::{Batch, Examples as _, ImageExamples};
 use tersor_nets::graph::{Builder, Conv, Input, Linear, Network};
 use tersor_nets::sequential::{SequentialOptions, SequentialTarget, compress};
-use tersor_nets::shared::to_parameters;
+use tersor_nets::shared::{Match, to_parameters};
 use tersor_nets::train::{Free, Optimizer, Schedule, TrainOptions, TrainingRun};
 use tersor_nets::{Device, Parameters, fold, open_device};
 
@@ -101,7 +101,7 @@ fn options(coder: Coder) -> SequentialOptions {
         coder,
         feedback: FeedbackConfig::default(),
         rows_per_input: 1000,
-        repair: true,
+        repair: Some(Match::LeastSquares),
     }
 }
 

@@ -333,9 +333,9 @@ pub(crate) struct CompressArgs {
     /// Leave running statistics of batch-norm as they are, instead of folding them into scale and shift.
     #[arg(long)]
     pub(crate) no_fold: bool,
-    /// Leave normalisation and biases as they are.
-    #[arg(long)]
-    pub(crate) no_repair: bool,
+    /// How normalisation and biases are repaired on the way.
+    #[arg(long, value_enum, default_value = "least-squares")]
+    pub(crate) repair: RepairArg,
     /// Seed of the choice of examples.
     #[arg(long, value_name = "N", default_value_t = 0)]
     pub(crate) seed: u64,
@@ -397,6 +397,30 @@ pub(crate) struct FinetuneArgs {
     pub(crate) output: OutputArgs,
 }
 
+/// What scales and shifts of normalisation are chosen for.
+#[derive(Clone, Copy, Debug, ValueEnum, PartialEq, Eq)]
+pub(crate) enum MatchArg {
+    /// The original's means.
+    Mean,
+    /// Its means and variances.
+    Moments,
+    /// Least squares from its outputs.
+    LeastSquares,
+}
+
+/// The same, or nothing.
+#[derive(Clone, Copy, Debug, ValueEnum, PartialEq, Eq)]
+pub(crate) enum RepairArg {
+    /// Normalisation and biases stay.
+    None,
+    /// The original's means.
+    Mean,
+    /// Its means and variances.
+    Moments,
+    /// Least squares from its outputs.
+    LeastSquares,
+}
+
 /// Arguments of `net repair`.
 #[derive(Args, Debug)]
 #[command(after_help = "\
@@ -412,6 +436,9 @@ pub(crate) struct RepairArgs {
     /// The checkpoint that was compressed.
     #[arg(long, value_name = "WEIGHTS", value_hint = ValueHint::AnyPath)]
     pub(crate) original: PathBuf,
+    /// What scales and shifts are chosen for.
+    #[arg(long = "match", value_enum, default_value = "moments")]
+    pub(crate) target: MatchArg,
     /// Training images used; test images if there are none.
     #[arg(long, value_name = "N", default_value_t = 500)]
     pub(crate) samples: usize,

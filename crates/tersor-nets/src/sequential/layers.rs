@@ -98,13 +98,13 @@ impl Visit for Quantize<'_> {
     fn after(&mut self, index: usize, outputs: &Sides<'_>, changed: &mut Parameters) -> Result<bool> {
         self.progress.advance(1);
         let network = self.network;
-        match network.nodes.get(index) {
-            Some(node) if self.options.repair => {
+        match (network.nodes.get(index), self.options.repair) {
+            (Some(node), Some(target)) => {
                 let mut store = |parameter: usize, values: &[f32], changed: &mut Parameters| {
                     changed.values_mut(parameter).copy_from_slice(values);
                     Ok(())
                 };
-                repair_layer(node, outputs, changed, &mut self.repair, &mut store)
+                repair_layer(node, (outputs, target), changed, &mut self.repair, &mut store)
             }
             _ => Ok(false),
         }

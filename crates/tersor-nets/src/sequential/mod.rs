@@ -21,7 +21,7 @@ pub use target::{SequentialTarget, compress};
 use crate::examples::Batch;
 use crate::graph::{Network, Op, Role};
 use crate::lockstep::lockstep;
-use crate::shared::RepairReport;
+use crate::shared::{Match, RepairReport};
 use crate::{Parameters, Result};
 use burn::tensor::Device;
 use serde::Serialize;
@@ -40,8 +40,8 @@ pub struct SequentialOptions {
     pub feedback: FeedbackConfig,
     /// Rows of inputs, per input of a layer, that moments are taken of; all if there are fewer.
     pub rows_per_input: usize,
-    /// Whether batch-norm and biases are repaired.
-    pub repair: bool,
+    /// How batch-norm and biases are repaired, if they are.
+    pub repair: Option<Match>,
 }
 
 /// What became of one layer.

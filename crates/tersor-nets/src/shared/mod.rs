@@ -7,7 +7,7 @@ mod replace;
 
 pub use finetune::{FinetuneOptions, finetune};
 pub(crate) use repair::repair_layer;
-pub use repair::{RepairReport, repair};
+pub use repair::{Match, RepairReport, repair};
 pub use replace::replace_values;
 
 use crate::graph::Network;

@@ -1,5 +1,5 @@
-//! Repair of normalisation: scale and shift of every channel changed until its mean and variance are those of the original
-//! network on the same images. It takes unlabelled images only and costs the file nothing.
+//! Repair of normalisation: scale and shift of every channel changed until it is like the original network's on the same
+//! images. It takes unlabelled images only and costs the file nothing.
 
 use super::{replace_values, tensor_of, to_parameters};
 use crate::examples::Batch;
@@ -7,7 +7,7 @@ use crate::gradient::to_vec;
 use crate::graph::{Network, Node, Op, Value};
 use crate::lockstep::{Sides, Visit, lockstep};
 use crate::{Parameters, Result};
-use burn::tensor::Device;
+use burn::tensor::{Device, Tensor};
 use serde::Serialize;
 use tersor::Progress;
 use tersor_codec::QuantizedCheckpoint;
@@ -28,48 +28,100 @@ pub struct RepairReport {
     pub largest_gain: f64,
 }
 
-/// Mean and variance of each output channel over examples and positions.
-fn channel_moments(values: &[Value]) -> Result<Vec<(f64, f64)>> {
-    let mut sums: Vec<(f64, f64, f64)> = Vec::new();
-    for value in values {
-        let (channels, tensor) = match value {
-            Value::Image(t) => {
-                let [b, c, h, w] = t.dims();
-                (c, t.clone().reshape([b, c, h * w]))
-            }
-            Value::Vectors(t) => {
-                let [b, c] = t.dims();
-                (c, t.clone().reshape([b, c, 1]))
-            }
-            Value::Sequence(t) => {
-                let [b, l, c] = t.dims();
-                (c, t.clone().reshape([b * l, c, 1]))
-            }
-            Value::Tokens(_) => continue,
+/// What scale and shift of a batch-norm channel are chosen for. Biases without batch-norm always take the shift of the
+/// mean.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Match {
+    /// The original's mean; the scale stays.
+    Mean,
+    /// The original's mean and variance: where errors are noise that later layers see like signal.
+    Moments,
+    /// Least squares from the original's outputs, image by image: where layers are made for least squares already.
+    LeastSquares,
+}
+
+/// One output channel over examples and positions, in both networks.
+#[derive(Clone, Copy, Debug, Default)]
+struct Channel {
+    n: f64,
+    original: f64,
+    now: f64,
+    original_squared: f64,
+    now_squared: f64,
+    product: f64,
+}
+
+impl Channel {
+    fn add(&mut self, original: &[f32], now: &[f32]) {
+        self.n += now.len() as f64;
+        for (&o, &n) in original.iter().zip(now) {
+            let (o, n) = (f64::from(o), f64::from(n));
+            self.original += o;
+            self.now += n;
+            self.original_squared += o * o;
+            self.now_squared += n * n;
+            self.product += o * n;
+        }
+    }
+
+    fn means(&self) -> (f64, f64) {
+        let n = self.n.max(1.0);
+        (self.original / n, self.now / n)
+    }
+
+    /// The factor on the channel's deviations from its mean.
+    fn gain(&self, target: Match) -> f64 {
+        let (n, (o, c)) = (self.n.max(1.0), self.means());
+        let variance = (self.now_squared / n - c * c).max(0.0) + EPSILON;
+        let gain = match target {
+            Match::Mean => 1.0,
+            Match::Moments => (((self.original_squared / n - o * o).max(0.0) + EPSILON) / variance).sqrt(),
+            Match::LeastSquares => (self.product / n - o * c + EPSILON) / variance,
         };
-        let [b, _, positions] = tensor.dims();
-        let elements = to_vec(tensor)?;
-        sums.resize(channels, (0.0, 0.0, 0.0));
-        for (i, row) in elements
+        gain.clamp(*GAIN.start(), *GAIN.end())
+    }
+}
+
+/// A value as `[examples, channels, positions]`.
+fn channels_of(value: &Value) -> Option<Tensor<3>> {
+    match value {
+        Value::Image(t) => {
+            let [b, c, h, w] = t.dims();
+            Some(t.clone().reshape([b, c, h * w]))
+        }
+        Value::Vectors(t) => {
+            let [b, c] = t.dims();
+            Some(t.clone().reshape([b, c, 1]))
+        }
+        Value::Sequence(t) => {
+            let [b, l, c] = t.dims();
+            Some(t.clone().reshape([b * l, c, 1]))
+        }
+        Value::Tokens(_) => None,
+    }
+}
+
+/// Statistics of each output channel.
+fn channels(outputs: &Sides<'_>) -> Result<Vec<Channel>> {
+    let mut channels = Vec::new();
+    for (original, now) in outputs.original.iter().zip(outputs.changed) {
+        let (Some(original), Some(now)) = (channels_of(original), channels_of(now)) else {
+            continue;
+        };
+        let [_, n_channels, positions] = now.dims();
+        channels.resize(n_channels, Channel::default());
+        let (original, now) = (to_vec(original)?, to_vec(now)?);
+        let rows = original
             .chunks_exact(positions.max(1))
-            .enumerate()
-            .take(b * channels)
-        {
-            if let Some(sum) = sums.get_mut(i % channels) {
-                let (first, second) = row.iter().fold((0.0f64, 0.0f64), |(a, s), &x| {
-                    (a + f64::from(x), s + f64::from(x) * f64::from(x))
-                });
-                sum.0 += row.len() as f64;
-                sum.1 += first;
-                sum.2 += second;
+            .zip(now.chunks_exact(positions.max(1)));
+        for (i, (original, now)) in rows.enumerate() {
+            if let Some(channel) = channels.get_mut(i % n_channels.max(1)) {
+                channel.add(original, now);
             }
         }
     }
-    let moments = |(n, first, second): (f64, f64, f64)| {
-        let mean = first / n.max(1.0);
-        (mean, (second / n.max(1.0) - mean * mean).max(0.0))
-    };
-    Ok(sums.into_iter().map(moments).collect())
+    Ok(channels)
 }
 
 /// Where repaired values go: takes a parameter and its new values, and leaves in the network what they became.
@@ -81,39 +133,38 @@ pub(crate) type Store<'a> = &'a mut dyn FnMut(usize, &[f32], &mut Parameters) ->
 /// What `store` returns; those of the device.
 pub(crate) fn repair_layer(
     node: &Node,
-    outputs: &Sides<'_>,
+    (outputs, target): (&Sides<'_>, Match),
     changed: &mut Parameters,
     report: &mut RepairReport,
     store: Store<'_>,
 ) -> Result<bool> {
     match (&node.op, node.parameters.as_slice()) {
         (Op::BatchNorm(_), &[scale, shift, _, _]) => {
-            let (original, now) = both(outputs)?;
-            // y' = g (y - t) + t', with the variance of the original's y and its mean.
-            let gain = |(o, n): (&(f64, f64), &(f64, f64))| {
-                let gain = ((o.1 + EPSILON) / (n.1 + EPSILON)).sqrt();
-                gain.clamp(*GAIN.start(), *GAIN.end())
-            };
-            let gains: Vec<f64> = original.iter().zip(&now).map(gain).collect();
+            let channels = channels(outputs)?;
+            // y' = g (y - t) + t', with the mean of the original's y.
+            let gains: Vec<f64> = channels.iter().map(|c| c.gain(target)).collect();
             let largest = gains.iter().map(|&g| g.max(1.0 / g)).fold(1.0, f64::max);
             report.largest_gain = report.largest_gain.max(largest);
             let old = changed.values(scale).to_vec();
-            let scales = old.iter().zip(&gains).map(|(&s, g)| (f64::from(s) * g) as f32);
-            store(scale, &scales.collect::<Vec<_>>(), changed)?;
+            if target != Match::Mean {
+                let scales = old.iter().zip(&gains).map(|(&s, g)| (f64::from(s) * g) as f32);
+                store(scale, &scales.collect::<Vec<_>>(), changed)?;
+            }
             // The gain that was stored decides the shift.
             let stored = changed.values(scale).to_vec();
             let shifts: Vec<f32> = changed
                 .values(shift)
                 .iter()
                 .zip(stored.iter().zip(&old))
-                .zip(original.iter().zip(&now))
-                .map(|((&t, (&new, &old)), (o, n))| {
+                .zip(&channels)
+                .map(|((&t, (&new, &old)), channel)| {
                     let gain = if old == 0.0 {
                         1.0
                     } else {
                         f64::from(new) / f64::from(old)
                     };
-                    (o.0 - gain * (n.0 - f64::from(t))) as f32
+                    let (original, now) = channel.means();
+                    (original - gain * (now - f64::from(t))) as f32
                 })
                 .collect();
             store(shift, &shifts, changed)?;
@@ -121,10 +172,13 @@ pub(crate) fn repair_layer(
             Ok(true)
         }
         (Op::Conv(_) | Op::Linear(_), &[_, bias]) => {
-            let (original, now) = both(outputs)?;
-            let shifted = changed.values(bias).iter().zip(original.iter().zip(&now));
+            let channels = channels(outputs)?;
+            let shifted = changed.values(bias).iter().zip(&channels);
             let shifted: Vec<f32> = shifted
-                .map(|(&b, (o, n))| (f64::from(b) + o.0 - n.0) as f32)
+                .map(|(&b, channel)| {
+                    let (original, now) = channel.means();
+                    (f64::from(b) + original - now) as f32
+                })
                 .collect();
             store(bias, &shifted, changed)?;
             report.n_biased += 1;
@@ -134,17 +188,10 @@ pub(crate) fn repair_layer(
     }
 }
 
-/// Moments of the original's channels and of the changed network's.
-fn both(outputs: &Sides<'_>) -> Result<(Vec<(f64, f64)>, Vec<(f64, f64)>)> {
-    Ok((
-        channel_moments(outputs.original)?,
-        channel_moments(outputs.changed)?,
-    ))
-}
-
 struct Repair<'a> {
     network: &'a Network,
     quantized: &'a mut QuantizedCheckpoint,
+    target: Match,
     report: RepairReport,
     progress: &'a dyn Progress,
 }
@@ -180,12 +227,18 @@ impl Visit for Repair<'_> {
             let name = network.parameters.get(parameter).map_or("", |p| &p.name);
             store(quantized, name, parameter, values, changed)
         };
-        repair_layer(node, outputs, changed, &mut self.report, &mut store)
+        repair_layer(
+            node,
+            (outputs, self.target),
+            changed,
+            &mut self.report,
+            &mut store,
+        )
     }
 }
 
-/// Repairs the normalisation of a quantized network in place: batch-norm layers get the original's mean and variance in
-/// every channel, layers with a bias its mean. New values take the nearest of the levels that the file has, layer by
+/// Repairs the normalisation of a quantized network in place: batch-norm layers match the original in every channel,
+/// layers with a bias take its mean. New values take the nearest of the levels that the file has, layer by
 /// layer, so that later layers repair what earlier ones could not.
 ///
 /// # Errors
@@ -196,12 +249,14 @@ pub fn repair(
     quantized: &mut QuantizedCheckpoint,
     batches: &[Batch],
     device: &Device,
+    target: Match,
     progress: &dyn Progress,
 ) -> Result<RepairReport> {
     let mut changed = to_parameters(network, quantized)?;
     let mut visitor = Repair {
         network,
         quantized,
+        target,
         report: RepairReport::default(),
         progress,
     };

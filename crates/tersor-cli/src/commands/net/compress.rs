@@ -71,7 +71,7 @@ pub(crate) fn run(args: &CompressArgs, common: &Common) -> anyhow::Result<Status
             ..FeedbackConfig::default()
         },
         rows_per_input: args.rows,
-        repair: !args.no_repair,
+        repair: args.repair.into(),
     };
     let mut rest = CompressOptions::default();
     if let Some(path) = &args.sensitivity {

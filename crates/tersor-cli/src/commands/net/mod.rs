@@ -12,7 +12,9 @@ mod train;
 
 use crate::Status;
 use crate::args::Common;
-use crate::args::net::{AugmentArg, NetCommand, OptimizerArg, OutputArgs, TaskArgs, TrainingArgs};
+use crate::args::net::{
+    AugmentArg, MatchArg, NetCommand, OptimizerArg, OutputArgs, RepairArg, TaskArgs, TrainingArgs,
+};
 use crate::progress::Bar;
 use anyhow::{Context as _, bail};
 use std::path::Path;
@@ -21,7 +23,7 @@ use tersor::codec::{Coder, EncodeOptions, FileReader, Limits, MAGIC, QuantizedCh
 use tersor_data::{Augment, Batches};
 use tersor_nets::examples::{Batch, Examples};
 use tersor_nets::graph::Network;
-use tersor_nets::shared::to_parameters;
+use tersor_nets::shared::{Match, to_parameters};
 use tersor_nets::task::{DataOptions, DataSets, open_data};
 use tersor_nets::train::{EpochReport, Optimizer, Schedule, TrainOptions};
 use tersor_nets::{Device, Parameters, open_device};
@@ -100,6 +102,27 @@ impl From<AugmentArg> for Augment {
             AugmentArg::Affine => Self::affine(),
             AugmentArg::Elastic => Self::elastic(),
             AugmentArg::CropFlip => Self::crop_flip(),
+        }
+    }
+}
+
+impl From<MatchArg> for Match {
+    fn from(arg: MatchArg) -> Self {
+        match arg {
+            MatchArg::Mean => Self::Mean,
+            MatchArg::Moments => Self::Moments,
+            MatchArg::LeastSquares => Self::LeastSquares,
+        }
+    }
+}
+
+impl From<RepairArg> for Option<Match> {
+    fn from(arg: RepairArg) -> Self {
+        match arg {
+            RepairArg::None => None,
+            RepairArg::Mean => Some(Match::Mean),
+            RepairArg::Moments => Some(Match::Moments),
+            RepairArg::LeastSquares => Some(Match::LeastSquares),
         }
     }
 }

@@ -20,6 +20,7 @@ pub(crate) fn run(args: &RepairArgs, common: &Common) -> anyhow::Result<Status> 
         &mut quantized,
         &batches,
         &task.device,
+        args.target.into(),
         &bar,
     )?;
     drop(bar);
