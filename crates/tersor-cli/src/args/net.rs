@@ -168,6 +168,9 @@ pub(crate) struct EvaluateArgs {
     /// The original: both are measured on the same examples, and the divergence from it.
     #[arg(long, value_name = "WEIGHTS", value_hint = ValueHint::AnyPath)]
     pub(crate) against: Option<PathBuf>,
+    /// Measure on the training set instead of the test set.
+    #[arg(long)]
+    pub(crate) train: bool,
     /// Which examples: a range such as 150.., or 0%10 for every tenth, !0%10 for the others.
     #[arg(long, value_name = "WHICH", default_value = "0..")]
     pub(crate) examples: Selection,
@@ -295,7 +298,7 @@ Examples:
   tersor net compress --net llama:config.json --data train.txt --tokenizer tok.bin model.safetensors --size 100k -o model.tersor
 
 Original and compressed network run side by side on the same examples, which need no labels. Each layer is quantized in view of
-what reaches it, with errors fed back to the weights not yet quantized; normalisation and biases are repaired on the way.")]
+what reaches it, with errors fed back to the weights not yet quantized.")]
 pub(crate) struct CompressArgs {
     /// A checkpoint.
     #[arg(value_name = "WEIGHTS", value_hint = ValueHint::AnyPath)]
@@ -322,7 +325,7 @@ pub(crate) struct CompressArgs {
     #[arg(long, value_name = "P", default_value_t = 0.5, requires = "sensitivity")]
     pub(crate) power: f64,
     /// Added to the diagonal of moments, in units of its mean.
-    #[arg(long, value_name = "X", default_value_t = 0.01)]
+    #[arg(long, value_name = "X", default_value_t = 0.03)]
     pub(crate) damping: f64,
     /// Positions used per input of a layer: more of them make better moments, and take longer.
     #[arg(long, value_name = "N", default_value_t = 1000)]
@@ -334,7 +337,7 @@ pub(crate) struct CompressArgs {
     #[arg(long)]
     pub(crate) no_fold: bool,
     /// How normalisation and biases are repaired on the way.
-    #[arg(long, value_enum, default_value = "least-squares")]
+    #[arg(long, value_enum, default_value = "none")]
     pub(crate) repair: RepairArg,
     /// Seed of the choice of examples.
     #[arg(long, value_name = "N", default_value_t = 0)]

@@ -18,9 +18,9 @@ const AIM: f64 = 0.995;
 /// Most passes over the network.
 const MAX_PASSES: usize = 7;
 /// Slope with feedback over that of a file of the same size without, to begin with.
-const FIRST_GUESS: f64 = 0.8;
+const FIRST_GUESS: f64 = 0.45;
 /// Change of the logarithm of the slope per change of that of the size, to begin with.
-const GAIN: f64 = 2.5;
+const GAIN: f64 = 2.8;
 
 /// Where to end up.
 #[derive(Clone, Copy, Debug, PartialEq)]

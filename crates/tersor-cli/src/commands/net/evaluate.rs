@@ -52,7 +52,12 @@ fn describe(outcome: &Outcome) -> String {
 
 pub(crate) fn run(args: &EvaluateArgs, common: &Common) -> anyhow::Result<Status> {
     let task = Task::open(&args.task, AugmentArg::None)?;
-    let mut examples = args.examples.of(task.data.test.as_ref())?;
+    let set = if args.train {
+        task.train()?
+    } else {
+        task.data.test.as_ref()
+    };
+    let mut examples = args.examples.of(set)?;
     examples.indices.truncate(args.samples.unwrap_or(usize::MAX));
     let parameters = open_weights(&task.network, &args.weights)?;
     let original = args
