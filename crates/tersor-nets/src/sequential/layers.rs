@@ -26,7 +26,7 @@ pub(super) struct Quantize<'a> {
     pub(super) progress: &'a dyn Progress,
 }
 
-impl<'a> Quantize<'a> {
+impl Quantize<'_> {
     pub(super) fn prices(coder: Coder) -> Option<ContextPrices> {
         (coder == Coder::Context).then(ContextPrices::new)
     }

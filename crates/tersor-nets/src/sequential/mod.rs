@@ -87,25 +87,36 @@ fn layer_weights(network: &Network) -> Vec<bool> {
     is_layer
 }
 
+/// What a pass starts from.
+#[derive(Clone, Copy, Debug)]
+pub struct Start<'a> {
+    /// The network to be like.
+    pub original: &'a Parameters,
+    /// The network being quantized before any layer is: the original, or with embeddings as the file will have them.
+    pub changed: &'a Parameters,
+    /// Of each parameter's elements on average, in loss per squared weight; 1 for parameters beyond the last.
+    pub sensitivities: &'a [f64],
+}
+
 /// Quantizes a network at one slope.
-///
-/// `sensitivities`: one per parameter, loss per squared weight; 1 for those beyond the last. `start`: the parameters of
-/// the network being quantized before any layer is: the original's, or with embeddings as the file will have them.
 ///
 /// # Errors
 /// [`Error::Input`](crate::Error::Input) with the layer for activations that are not finite; as [`Network::apply`].
 pub fn quantize(
     network: &Network,
-    original: &Parameters,
-    start: &Parameters,
-    sensitivities: &[f64],
+    start: Start<'_>,
     batches: &[Batch],
     device: &Device,
     options: &SequentialOptions,
     progress: &dyn Progress,
 ) -> Result<Sequential> {
     let is_layer = layer_weights(network);
-    let mut changed = start.clone();
+    let Start {
+        original,
+        changed,
+        sensitivities,
+    } = start;
+    let mut changed = changed.clone();
     let mut visitor = layers::Quantize {
         network,
         original,

@@ -1,6 +1,6 @@
 //! From a network to a file of a given size or slope.
 
-use super::{Sequential, SequentialOptions, quantize};
+use super::{Sequential, SequentialOptions, Start, quantize};
 use crate::examples::Batch;
 use crate::graph::{Network, Role};
 use crate::shared::to_parameters;
@@ -55,9 +55,11 @@ impl Passes<'_> {
         self.progress.start("layers", self.network.nodes.len() as u64 - 1);
         let found = quantize(
             self.network,
-            self.original,
-            &start,
-            &self.sensitivities,
+            Start {
+                original: self.original,
+                changed: &start,
+                sensitivities: &self.sensitivities,
+            },
             self.batches,
             self.device,
             &options,
