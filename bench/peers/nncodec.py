@@ -130,6 +130,8 @@ def run_nncodec(tensors, checkpoint, qp, args, folder):
     from nncodec.nn import decode, encode
 
     settings = {"qp": qp, "opt_qp": args.opt_qp, "results": str(folder), "verbose": False}
+    if args.nonweight_qp is not None:
+        settings["nonweight_qp"] = args.nonweight_qp
     with stdout_to_stderr():
         # The encoder may change the arrays it is given.
         stream, encode_s = least_time(args.runs, lambda: encode({n: t.copy() for n, t in tensors.items()}, args=dict(settings)))
@@ -138,6 +140,10 @@ def run_nncodec(tensors, checkpoint, qp, args, folder):
     fp32_bytes = sum(t.nbytes for t in tensors.values())
     version = importlib.metadata.version("nncodec")
     result = row("nncodec", version, qp, n_bytes, fp32_bytes, encode_s, decode_s, noise(tensors, decoded))
+    if args.keep:
+        # As a checkpoint of the shapes that were given: nncodec's streams have no scalars.
+        shaped = {n: np.ascontiguousarray(np.asarray(decoded[n], np.float32).reshape(t.shape)) for n, t in tensors.items()}
+        save_file(shaped, args.keep / f"{args.checkpoint.stem}.qp{qp}.safetensors")
     if args.commands:
         file, back = folder / "net.nnc", folder / "nnc.safetensors"
         python = [sys.executable, "-P", "-c"]
@@ -153,11 +159,11 @@ def run_tersor(tensors, checkpoint, peer, args, folder):
     library = (Path(args.tersor) / "examples" / "timings").resolve()
     file, back = folder / "net.tersor", folder / "back.safetensors"
     common = ["--threads", args.threads, "--quiet"]
-    compress = [command, "compress", checkpoint, "-o", file, "--json", *common]
+    compress = [command, "compress", checkpoint, "-o", file, "--json", "--coder", args.coder, *common]
     version = subprocess.run([command, "--version"], stdout=subprocess.PIPE, check=True, text=True).stdout.split()[-1]
     report, search_s = time_command(args.runs, [*compress, "--size", peer["bytes"]], file)
     report = json.loads(report)
-    at_slope = [*compress, "--slope", repr(report["slope"]), "--coder", report["coder"]]
+    at_slope = [*compress, "--slope", repr(report["slope"])]
     _, slope_s = time_command(args.runs, at_slope, file)
     time_command(1, [*compress, "--size", peer["bytes"]], file)
     _, decode_s = time_command(args.runs, [command, "decompress", file, "-o", back, *common], back)
@@ -190,6 +196,9 @@ def main():
     parser.add_argument("checkpoint", type=Path)
     parser.add_argument("--qp", type=int, nargs="+", default=[-38, -32, -28, -24, -20, -16])
     parser.add_argument("--opt-qp", action="store_true", help="let nncodec vary the step with the size of a layer")
+    parser.add_argument("--nonweight-qp", type=int, help="nncodec's step for tensors of one dimension; default: its own")
+    parser.add_argument("--keep", type=Path, metavar="FOLDER", help="decoded checkpoints of nncodec go there")
+    parser.add_argument("--coder", default="ans", help="coder of tersor; default: ans")
     parser.add_argument("--tersor", help="folder of the command, and of examples/timings, to run beside it")
     parser.add_argument("--commands", type=int, default=0, metavar="RUNS", help="runs of nncodec as a command; default: none")
     parser.add_argument("--threads", type=int, default=1, help="threads of tersor; nncodec uses one")

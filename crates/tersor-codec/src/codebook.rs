@@ -246,7 +246,8 @@ impl<'a> Dequantizer<'a> {
         self.dtype.size_bytes()
     }
 
-    /// Writes the values of `symbols`, the first of which is element `first` of the tensor, to `out`.
+    /// Writes the values of `symbols`, the first of which is element `first` of the tensor, to `out`. Numbers of elements
+    /// wrap around at 2^64: what a tensor cannot have does no harm.
     pub(crate) fn write(&self, first: u64, symbols: &[u16], out: &mut [u8]) {
         if let Some(table) = &self.encoded_f32 {
             for (out, &symbol) in out.as_chunks_mut::<4>().0.iter_mut().zip(symbols) {
@@ -260,7 +261,7 @@ impl<'a> Dequantizer<'a> {
                 None if self.encoded.is_empty() => encode_f32(self.codebook.level(symbol), self.dtype),
                 None => self.encoded.get(usize::from(symbol)).copied(),
                 Some((scales, inner)) => {
-                    let index = ((first + i as u64) / inner.max(1)) % scales.len().max(1) as u64;
+                    let index = (first.wrapping_add(i as u64) / inner.max(1)) % scales.len().max(1) as u64;
                     let scale = scales.get(index as usize).copied().unwrap_or(1.0);
                     encode_f32(scale * self.codebook.level(symbol), self.dtype)
                 }

@@ -177,7 +177,7 @@ fn decode_segment(
                     segment.decode(&mut group.model, decoder, symbols);
                     decoder.check()?;
                 }
-                dequantizer.write(*first + (i * BLOCK) as u64, symbols, out);
+                dequantizer.write(first.wrapping_add((i * BLOCK) as u64), symbols, out);
             }
             if let Some(segment) = segment {
                 segment.finish(&mut group.model);

@@ -230,7 +230,7 @@ fn decode_segment(
                     .get_mut(..out.len() / dequantizer.size_bytes())
                     .unwrap_or_default();
                 stream.run(&table, symbols)?;
-                dequantizer.write(*first + (i * BLOCK) as u64, symbols, out);
+                dequantizer.write(first.wrapping_add((i * BLOCK) as u64), symbols, out);
             }
             Ok(())
         }
@@ -306,7 +306,7 @@ fn fill_zeros(segment: &mut SegmentOutput<'_>, zero: u16) {
         } => {
             let symbols = [zero; BLOCK];
             for (i, out) in out.chunks_mut(BLOCK * dequantizer.size_bytes()).enumerate() {
-                dequantizer.write(*first + (i * BLOCK) as u64, &symbols, out);
+                dequantizer.write(first.wrapping_add((i * BLOCK) as u64), &symbols, out);
             }
         }
         SegmentOutput::Raw { .. } => {}
@@ -328,7 +328,7 @@ fn place(segment: &mut SegmentOutput<'_>, position: usize, symbol: u16) {
         } => {
             let size = dequantizer.size_bytes();
             if let Some(out) = out.get_mut(position * size..(position + 1) * size) {
-                dequantizer.write(*first + position as u64, &[symbol], out);
+                dequantizer.write(first.wrapping_add(position as u64), &[symbol], out);
             }
         }
         SegmentOutput::Raw { .. } => {}
