@@ -181,7 +181,7 @@ pub(crate) struct SweepArgs {
     /// Scopes. Default: both.
     #[arg(long, value_name = "A,B", value_delimiter = ',', value_enum)]
     pub(crate) scopes: Vec<ScopeArg>,
-    /// Coders. Default: ans.
+    /// Coders. Default: context.
     #[arg(long, value_name = "A,B", value_delimiter = ',', value_enum)]
     pub(crate) coders: Vec<CoderArg>,
     /// Bits per weight of the whole file. Default: from 1.5 to 5.

@@ -12,7 +12,7 @@ fn the_report_of_a_compression_is_one_json_object() {
     assert_eq!(report["input"], NET);
     assert_eq!(report["output"], "net.tersor");
     assert_eq!(report["method"], "grid");
-    assert_eq!(report["coder"], "ans");
+    assert_eq!(report["coder"], "context");
     assert_eq!(report["tensor_bytes"], 1_070_360);
     assert_eq!(report["n_weights"], 254_788);
     assert_eq!(report["n_parameters"], 254_084);

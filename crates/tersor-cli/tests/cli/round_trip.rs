@@ -16,7 +16,7 @@ fn a_checkpoint_comes_back_with_its_names_types_and_shapes() {
     for part in [
         " bytes, to net.tersor\n",
         " bits per weight, paper's ratio ",
-        "grid/tensor, ans, slope ",
+        "grid/tensor, context, slope ",
         "predicted loss +",
     ] {
         assert!(outcome.stderr.contains(part), "{}", outcome.stderr);

@@ -21,7 +21,7 @@ pub struct SweepOptions {
     pub methods: Vec<Method>,
     /// Default: both.
     pub scopes: Vec<Scope>,
-    /// Default: [`Coder::Ans`].
+    /// Default: [`Coder::Context`].
     pub coders: Vec<Coder>,
     /// Bits per weight of the whole file. Default: 1.5, 2, 2.5, 3, 4, 5.
     pub bpw: Vec<f64>,
@@ -32,7 +32,7 @@ impl Default for SweepOptions {
         Self {
             methods: Method::ALL.to_vec(),
             scopes: vec![Scope::Tensor, Scope::Global],
-            coders: vec![Coder::Ans],
+            coders: vec![Coder::Context],
             bpw: vec![1.5, 2.0, 2.5, 3.0, 4.0, 5.0],
         }
     }
