@@ -8,7 +8,7 @@ use crate::progress::Bar;
 use crate::table::{Align, Table};
 use anyhow::{Context as _, bail};
 use tersor_nets::experiments::{
-    Checked, Measured, PAPER_METHODS, Table1Options, Table1Report, check_table1, table1,
+    Checked, Measured, PAPER_METHODS, Table1Options, Table1Report, check_table1, table1, table1_svg,
 };
 use tersor_nets::open_device;
 
@@ -45,6 +45,8 @@ pub(crate) fn run(args: &ReproduceArgs, common: &Common) -> anyhow::Result<Statu
     };
     let report = table1(&options, &args.output, &device, &bar, |line| bar.println(line))?;
     drop(bar);
+    let picture = args.output.join("table1-lenet5.svg");
+    tersor::write_file(&picture, table1_svg(&report)?.as_bytes(), true)?;
     if args.json {
         output::json(&report)?;
     } else {
