@@ -134,9 +134,12 @@ pub(super) fn count(symbols: &[u16], n: usize) -> Vec<u64> {
     tables.iter().map(|t| t.iter().sum()).collect()
 }
 
-/// Ideal bits of a run with these counts, and about what a table of them takes.
-fn ideal_bits(counts: &[u64]) -> f64 {
+/// About what a run with these counts takes, with the table that describes it.
+fn rough_bits(counts: &[u64], family: Family) -> f64 {
     let total = counts.iter().sum::<u64>() as f64;
+    if family == Family::Fixed {
+        return total * f64::from(fixed_len_bits(counts.len() as u32));
+    }
     let used = || counts.iter().filter(|&&c| c > 0).map(|&c| c as f64);
     used().map(|c| c * (total / c).log2()).sum::<f64>() + TABLE_ENTRY_BITS * used().count() as f64
 }
@@ -144,7 +147,7 @@ fn ideal_bits(counts: &[u64]) -> f64 {
 /// Plans how the zeros of a segment are coded: bits of the gap alphabet if gaps take clearly less than `plain` bits,
 /// what the segment takes with zero as a symbol.
 ///
-/// Alphabets are ranked by their entropy; tables are made for the best one only.
+/// Alphabets are ranked by their entropy, or by their length where codes have a fixed one; tables are made for the best one only.
 pub(super) fn choose_gaps(
     symbols: &[u16],
     counts: &[u64],
@@ -160,12 +163,12 @@ pub(super) fn choose_gaps(
     let mut survivors = counts.to_vec();
     survivors.remove(usize::from(zero));
     let distances = gaps::distances(symbols, zero);
-    let (ideal, gap_bits) = gaps::GAP_BITS
+    let (rough, gap_bits) = gaps::GAP_BITS
         .filter(|&b| b >= 2)
-        .map(|b| (ideal_bits(&gaps::gap_counts(&distances, b)), b))
+        .map(|b| (rough_bits(&gaps::gap_counts(&distances, b), family), b))
         .min_by(|a, b| a.0.total_cmp(&b.0))?;
     let pays = |bits: f64| bits * (1.0 + GAPS_HANDICAP) + GAP_HEADER_BITS < plain;
-    if !pays(ideal + ideal_bits(&survivors)) {
+    if !pays(rough + rough_bits(&survivors, family)) {
         return None;
     }
     let gaps = gaps::gap_counts(&distances, gap_bits);
