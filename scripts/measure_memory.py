@@ -80,7 +80,7 @@ def main():
         normal = lambda: rng.standard_normal((SIDE, SIDE), dtype=np.float32)
         write_checkpoint(net, args.tensors, lambda i: 0.02 * (1 + i / 8) * normal())
         write_checkpoint(h, args.tensors, lambda _: np.exp(normal()))
-        compress = ["compress", net, "-o", small, "--bpw", 3]
+        compress = ["compress", net, "-o", small, "--bpw", 3, "--coder", "ans"]
         commands = {
             "compress": compress,
             "compress, one codebook": [*compress, "--scope", "global"],
