@@ -18,11 +18,12 @@ weights=$TERSOR_DATA/weights
 
 # measure NAME CHECKPOINT EXAMPLES TASK...: prints the row of a file.
 measure() {
-    local name=$1 checkpoint=$2 examples=$3
+    local name=$1 checkpoint=$2 examples=$3 measured
     shift 3
+    measured=$out/$name.$(tr -c '[:alnum:]\n' _ <<<"$examples").json
     "$tersor" net evaluate "$@" "$out/$name.tersor" --against "$checkpoint" --examples "$examples" --json --quiet \
-        >"$out/$name.$(tr -c '[:alnum:]\n' _ <<<"$examples").json"
-    python3 - "$name" "$examples" "$out/$name.$(tr -c '[:alnum:]\n' _ <<<"$examples").json" "$out/$name.json" <<'PYTHON'
+        >"$measured"
+    python3 - "$name" "$examples" "$measured" "$out/$name.json" <<'PYTHON'
 import json, sys
 name, examples, measured, made = sys.argv[1], sys.argv[2], *map(lambda p: json.load(open(p)), sys.argv[3:])
 e, o, c = measured["evaluation"], measured["original"], measured["comparison"]
@@ -42,10 +43,11 @@ row() {
     shift
     while [[ $1 != -- ]]; do task+=("$1"); shift; done
     shift
-    [[ -f $out/$name.json ]] ||
+    if [[ ! -f $out/$name.json ]]; then
         "$tersor" net compress "${task[@]}" "$checkpoint" --examples "$calibration" "$@" \
             -f -o "$out/$name.tersor" --json --quiet >"$out/$name.tmp"
-    [[ -f $out/$name.json ]] || mv "$out/$name.tmp" "$out/$name.json"
+        mv "$out/$name.tmp" "$out/$name.json"
+    fi
     for examples in "${reports[@]}"; do
         measure "$name" "$checkpoint" "$examples" "${task[@]}"
     done

@@ -97,7 +97,6 @@ fn calibration() -> Vec<Batch> {
 
 fn options(coder: Coder) -> SequentialOptions {
     SequentialOptions {
-        slope: 0.0,
         coder,
         feedback: FeedbackConfig::default(),
         rows_per_input: 1000,

@@ -62,24 +62,30 @@ pub(super) fn stretch(probability: u32) -> i16 {
     STRETCH[probability as usize & (N_STRETCH - 1)]
 }
 
+/// The first `n` bits of log2(x / 2^31) behind the point; x / 2^31 is at least 1 and below 2.
+const fn log2_bits(mut x: u64, n: u32) -> u32 {
+    let mut bits = 0;
+    let mut i = 0;
+    while i < n {
+        // Each time the square passes 2, the next bit is 1.
+        x = (x * x) >> 31;
+        bits <<= 1;
+        if x >= 1 << 32 {
+            x >>= 1;
+            bits |= 1;
+        }
+        i += 1;
+    }
+    bits
+}
+
 /// log2(1 + (i + 1/2) / 64) in units of 1/256.
 const fn fraction_table() -> [u8; 64] {
     let mut table = [0; 64];
     let mut i = 0;
     while i < 64 {
-        // The square is taken eight times; each time it passes 2, the next bit is 1. One bit more rounds.
-        let mut x = (1u64 << 31) + ((2 * i as u64 + 1) << 24);
-        let mut bits = 0u32;
-        let mut n = 0;
-        while n < 9 {
-            x = (x * x) >> 31;
-            bits <<= 1;
-            if x >= 1 << 32 {
-                x >>= 1;
-                bits |= 1;
-            }
-            n += 1;
-        }
+        // One bit more than is kept rounds.
+        let bits = log2_bits((1 << 31) + ((2 * i as u64 + 1) << 24), 9);
         table[i] = ((bits + 1) >> 1) as u8;
         i += 1;
     }
@@ -104,19 +110,7 @@ const fn cost_table() -> [u32; N_STRETCH] {
     while i < N_STRETCH {
         let odd = 2 * i as u64 + 1;
         let exponent = odd.ilog2();
-        // As in the table of fractions, with sixteen bits.
-        let mut x = (odd << 31) >> exponent;
-        let mut bits = 0u32;
-        let mut n = 0;
-        while n < 16 {
-            x = (x * x) >> 31;
-            bits <<= 1;
-            if x >= 1 << 32 {
-                x >>= 1;
-                bits |= 1;
-            }
-            n += 1;
-        }
+        let bits = log2_bits((odd << 31) >> exponent, 16);
         table[i] = (13 << 16) - (exponent << 16) - bits;
         i += 1;
     }

@@ -80,19 +80,25 @@ fn patches(conv: &Conv, x: Tensor<4>) -> Tensor<2> {
 
 impl Sums {
     fn add(&mut self, rows: &Tensor<2>) -> Result<()> {
-        let [n, inputs] = rows.dims();
-        self.positions += n as f64;
-        for (at, sums) in self.gram.chunks_exact_mut(self.block * self.block).enumerate() {
-            let from = at * self.block;
-            let width = self.block.min(inputs - from);
-            let part = rows.clone().narrow(1, from, width);
-            let product = to_vec(part.clone().transpose().matmul(part))?;
-            for (row, values) in sums.chunks_exact_mut(self.block).zip(product.chunks_exact(width)) {
-                row.iter_mut().zip(values).for_each(|(s, v)| *s += f64::from(*v));
-            }
-        }
-        Ok(())
+        self.positions += rows.dims()[0] as f64;
+        add_products(&mut self.gram, self.block, rows, rows)
     }
+}
+
+/// Adds `a^T b` to `[blocks, block, block]` sums: of `[rows, inputs]`, the blocks on the diagonal of `[inputs, inputs]`, the last one
+/// in the corner of its block.
+pub(crate) fn add_products(sums: &mut [f64], block: usize, a: &Tensor<2>, b: &Tensor<2>) -> Result<()> {
+    let [_, inputs] = a.dims();
+    for (at, sums) in sums.chunks_exact_mut(block * block).enumerate() {
+        let from = at * block;
+        let width = block.min(inputs - from);
+        let part = |rows: &Tensor<2>| rows.clone().narrow(1, from, width);
+        let product = to_vec(part(a).transpose().matmul(part(b)))?;
+        for (row, values) in sums.chunks_exact_mut(block).zip(product.chunks_exact(width)) {
+            row.iter_mut().zip(values).for_each(|(s, v)| *s += f64::from(*v));
+        }
+    }
+    Ok(())
 }
 
 /// Adds what passes to the sums; with gradients wanted, adds a zero to each output, whose gradient is the output's.

@@ -1,7 +1,7 @@
 //! What is done at each layer while original and quantized network run side by side.
 
 use super::moments::PairMoments;
-use super::{LayerReport, SequentialOptions};
+use super::{LayerReport, Pass, SequentialOptions};
 use crate::graph::{Network, Node, Op};
 use crate::lockstep::{Sides, Visit};
 use crate::shared::{RepairReport, repair_layer};
@@ -13,14 +13,12 @@ use tersor::feedback::{Gram, Layer, LayerSymbols, Prices, Problem, Span, quantiz
 /// Quantizes each convolution and linear layer in view of what reaches it, and repairs what follows.
 pub(super) struct Quantize<'a> {
     pub(super) network: &'a Network,
-    pub(super) original: &'a Parameters,
+    pub(super) pass: Pass<'a>,
     pub(super) options: &'a SequentialOptions,
-    /// Sensitivity of each parameter.
-    pub(super) sensitivities: &'a [f64],
     /// Parameters that layers are quantized in; others are left alone.
     pub(super) is_layer: &'a [bool],
     pub(super) prices: Option<ContextPrices>,
-    pub(super) symbols: Vec<(usize, LayerSymbols)>,
+    pub(super) symbols: Vec<(String, LayerSymbols)>,
     pub(super) layers: Vec<LayerReport>,
     pub(super) repair: RepairReport,
     pub(super) progress: &'a dyn Progress,
@@ -38,7 +36,13 @@ impl Quantize<'_> {
         inputs: &Sides<'_>,
         changed: &mut Parameters,
     ) -> Result<()> {
-        let spec = self.original.specs().get(parameter);
+        let Pass {
+            slope,
+            original,
+            sensitivities,
+            ..
+        } = self.pass;
+        let spec = original.specs().get(parameter);
         let spec = spec.ok_or_else(|| Error::Internal(format!("there is no parameter {parameter}")))?;
         let info = TensorInfo {
             name: spec.name.clone(),
@@ -46,9 +50,9 @@ impl Quantize<'_> {
             shape: spec.shape.iter().map(|&n| n as u64).collect(),
             shard: 0,
         };
-        let weights = self.original.values(parameter);
+        let weights = original.values(parameter);
         let moments = PairMoments::new(&node.op, inputs, self.options.rows_per_input)?;
-        let sensitivity = self.sensitivities.get(parameter).copied().unwrap_or(1.0);
+        let sensitivity = sensitivities.get(parameter).copied().unwrap_or(1.0);
         let wrap = |error: &dyn std::fmt::Display| Error::Input(format!("layer {:?}: {error}", node.name));
         let gram = Gram::new(&moments.gram, moments.n_in, moments.block).map_err(|e| wrap(&e))?;
         let layer = Layer {
@@ -57,7 +61,6 @@ impl Quantize<'_> {
             ..Layer::new(weights, gram)
         };
         let problem = Problem::new(&layer, &self.options.feedback).map_err(|e| wrap(&e))?;
-        let slope = self.options.slope;
         let step = step(
             Span::of_slice(problem.targets()),
             weights.len() as u64,
@@ -75,7 +78,7 @@ impl Quantize<'_> {
             n_levels: layer.grid.n_levels,
             loss: layer.report.distortion,
         });
-        self.symbols.push((parameter, layer));
+        self.symbols.push((spec.name.clone(), layer));
         Ok(())
     }
 }

@@ -29,11 +29,9 @@ use tersor::Progress;
 use tersor::codec::Coder;
 use tersor::feedback::{FeedbackConfig, LayerSymbols};
 
-/// Settings of one pass.
+/// Settings of all passes.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct SequentialOptions {
-    /// Loss per bit.
-    pub slope: f64,
     /// The coder of the file, whose prices are used.
     pub coder: Coder,
     /// Damping and passes.
@@ -87,9 +85,11 @@ fn layer_weights(network: &Network) -> Vec<bool> {
     is_layer
 }
 
-/// What a pass starts from.
+/// What a pass is given.
 #[derive(Clone, Copy, Debug)]
-pub struct Start<'a> {
+pub struct Pass<'a> {
+    /// Loss per bit.
+    pub slope: f64,
     /// The network to be like.
     pub original: &'a Parameters,
     /// The network being quantized before any layer is: the original, or with embeddings as the file will have them.
@@ -98,30 +98,25 @@ pub struct Start<'a> {
     pub sensitivities: &'a [f64],
 }
 
-/// Quantizes a network at one slope.
+/// Quantizes a network in one pass over it.
 ///
 /// # Errors
 /// [`Error::Input`](crate::Error::Input) with the layer for activations that are not finite; as [`Network::apply`].
 pub fn quantize(
     network: &Network,
-    start: Start<'_>,
+    pass: Pass<'_>,
     batches: &[Batch],
     device: &Device,
     options: &SequentialOptions,
     progress: &dyn Progress,
 ) -> Result<Sequential> {
     let is_layer = layer_weights(network);
-    let Start {
-        original,
-        changed,
-        sensitivities,
-    } = start;
-    let mut changed = changed.clone();
+    let original = pass.original;
+    let mut changed = pass.changed.clone();
     let mut visitor = layers::Quantize {
         network,
-        original,
+        pass,
         options,
-        sensitivities,
         is_layer: &is_layer,
         prices: layers::Quantize::prices(options.coder),
         symbols: Vec::new(),
@@ -145,15 +140,9 @@ pub fn quantize(
                 .copy_from_slice(changed.values(index));
         }
     }
-    let name = |index: usize| {
-        network
-            .parameters
-            .get(index)
-            .map_or(String::new(), |p| p.name.clone())
-    };
     Ok(Sequential {
         parameters,
-        symbols: symbols.into_iter().map(|(index, s)| (name(index), s)).collect(),
+        symbols,
         layers,
         repair,
     })

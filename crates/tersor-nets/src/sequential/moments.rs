@@ -1,9 +1,8 @@
 //! Second moments of what reaches a layer in two networks at once.
 
-use crate::gradient::to_vec;
 use crate::graph::{Op, Value};
 use crate::lockstep::Sides;
-use crate::sensitivity::{MAX_GRAM, input_rows};
+use crate::sensitivity::{MAX_GRAM, add_products, input_rows};
 use crate::{Error, Result};
 use burn::tensor::{Int, Tensor, TensorData};
 
@@ -37,18 +36,8 @@ impl PairMoments {
                 thinned(rows(changed)?, stride, at),
             );
             n += changed.dims()[0];
-            for (index, (gram, cross)) in gram
-                .chunks_exact_mut(block * block)
-                .zip(cross.chunks_exact_mut(block * block))
-                .enumerate()
-            {
-                let from = index * block;
-                let width = block.min(n_in - from);
-                let part = changed.clone().narrow(1, from, width);
-                add(gram, block, width, part.clone().transpose().matmul(part.clone()))?;
-                let whole = original.clone().narrow(1, from, width);
-                add(cross, block, width, whole.transpose().matmul(part))?;
-            }
+            add_products(&mut gram, block, &changed, &changed)?;
+            add_products(&mut cross, block, &original, &changed)?;
         }
         let mean = |sums: Vec<f64>| sums.iter().map(|s| (s / n.max(1) as f64) as f32).collect();
         Ok(Self {
@@ -72,15 +61,4 @@ fn thinned(rows: Tensor<2>, stride: usize, batch: usize) -> Tensor<2> {
     let n = indices.len();
     let indices = Tensor::<1, Int>::from_data(TensorData::new(indices, [n]), &rows.device());
     rows.select(0, indices)
-}
-
-fn add(sums: &mut [f64], block: usize, width: usize, product: Tensor<2>) -> Result<()> {
-    let product = to_vec(product)?;
-    for (row, values) in sums
-        .chunks_exact_mut(block)
-        .zip(product.chunks_exact(width.max(1)))
-    {
-        row.iter_mut().zip(values).for_each(|(s, v)| *s += f64::from(*v));
-    }
-    Ok(())
 }

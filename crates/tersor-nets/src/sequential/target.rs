@@ -1,12 +1,11 @@
 //! From a network to a file of a given size or slope.
 
-use super::{Sequential, SequentialOptions, Start, quantize};
+use super::{Pass, Sequential, SequentialOptions, quantize};
 use crate::examples::Batch;
 use crate::graph::{Network, Role};
 use crate::shared::to_parameters;
 use crate::{Error, Parameters, Result};
 use burn::tensor::Device;
-use tersor::checkpoint::Checkpoint;
 use tersor::codec::{Limits, QuantizedCheckpoint};
 use tersor::options::{CompressOptions, Target};
 use tersor::{Compressed, Compressor, Progress, Secant};
@@ -35,41 +34,38 @@ pub enum SequentialTarget {
 struct Passes<'a> {
     network: &'a Network,
     original: &'a Parameters,
-    checkpoint: &'a Checkpoint,
-    compress: &'a CompressOptions,
+    /// The original without view of data: guesses, embeddings and what is not a layer.
+    plain: Compressor<'a>,
     sensitivities: Vec<f64>,
     batches: &'a [Batch],
     device: &'a Device,
-    options: SequentialOptions,
+    options: &'a SequentialOptions,
     progress: &'a dyn Progress,
 }
 
 impl Passes<'_> {
     /// A file at one slope.
     fn at(&self, slope: f64) -> Result<(Sequential, Compressed)> {
-        let options = SequentialOptions {
-            slope,
-            ..self.options
-        };
         let start = self.start(slope)?;
         self.progress.start("layers", self.network.nodes.len() as u64 - 1);
         let found = quantize(
             self.network,
-            Start {
+            Pass {
+                slope,
                 original: self.original,
                 changed: &start,
                 sensitivities: &self.sensitivities,
             },
             self.batches,
             self.device,
-            &options,
+            self.options,
             self.progress,
         )?;
         self.progress.finish();
         let checkpoint = found.parameters.to_checkpoint()?;
         let compressor = Compressor::with_symbols(
             &checkpoint,
-            self.compress.clone(),
+            self.plain.options().clone(),
             found.symbols.iter().cloned(),
             self.progress,
         )?;
@@ -82,8 +78,7 @@ impl Passes<'_> {
         let mut start = self.original.clone();
         let is_embedding = |role| role == Role::Embedding;
         if self.network.parameters.iter().any(|p| is_embedding(p.role)) {
-            let plain = Compressor::new(self.checkpoint, self.compress.clone())?;
-            let plain = plain.compress(&Target::Slope(slope), self.progress)?;
+            let plain = self.plain.compress(&Target::Slope(slope), self.progress)?;
             let quantized = QuantizedCheckpoint::decode(&plain.bytes, Limits::default())?;
             let decoded = to_parameters(self.network, &quantized)?;
             for (index, spec) in self.network.parameters.iter().enumerate() {
@@ -97,8 +92,7 @@ impl Passes<'_> {
 
     /// The best file within a size.
     fn within(&self, bytes: u64) -> Result<(Sequential, Compressed)> {
-        let plain = Compressor::new(self.checkpoint, self.compress.clone())?;
-        let plain = plain.compress(&Target::SizeBytes(bytes), self.progress)?;
+        let plain = self.plain.compress(&Target::SizeBytes(bytes), self.progress)?;
         let mut x = (FIRST_GUESS * plain.report.slope).ln();
         let mut secant = Secant::falling((x - 12.0, x + 12.0), GAIN);
         let mut best: Option<(Sequential, Compressed)> = None;
@@ -146,17 +140,15 @@ pub fn compress(
     progress: &dyn Progress,
 ) -> Result<(Sequential, Compressed)> {
     let checkpoint = original.to_checkpoint()?;
-    let compress = compress.clone().with_coder(Some(options.coder));
-    let plan = Compressor::new(&checkpoint, compress.clone())?;
+    let plain = Compressor::new(&checkpoint, compress.clone().with_coder(Some(options.coder)))?;
     let passes = Passes {
         network,
         original,
-        checkpoint: &checkpoint,
-        sensitivities: plan.plan().tensors.iter().map(|t| t.mean_h).collect(),
-        compress: &compress,
+        sensitivities: plain.plan().tensors.iter().map(|t| t.mean_h).collect(),
+        plain,
         batches,
         device,
-        options: *options,
+        options,
         progress,
     };
     match target {

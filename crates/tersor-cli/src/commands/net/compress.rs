@@ -63,7 +63,6 @@ pub(crate) fn run(args: &CompressArgs, common: &Common) -> anyhow::Result<Status
     let batches = calibration_batches(&args.examples.of(task.calibration())?, args.samples, args.seed);
     let coder: Option<Coder> = args.coder.into();
     let options = SequentialOptions {
-        slope: 0.0,
         coder: coder.unwrap_or(Coder::Context),
         feedback: FeedbackConfig {
             damping: args.damping,
