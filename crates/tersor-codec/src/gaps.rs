@@ -19,21 +19,27 @@ pub(crate) struct Gaps {
     pub(crate) survivors: Vec<u16>,
 }
 
-/// How often each distance between survivors occurs; the last entry stands for itself and all above.
+/// Longest distance that is counted apart from longer ones.
+const LONGEST: usize = (1 << 16) - 1;
+
+/// How often each distance between survivors occurs, as far as there are any; the entry of [`LONGEST`] stands for itself and all above.
 pub(crate) fn distances(symbols: &[u16], zero: u16) -> Vec<u64> {
-    let mut counts = vec![0u64; 1 << 16];
+    let mut counts = Vec::new();
     let mut gap = 0usize;
     for &symbol in symbols {
         if symbol == zero {
             gap += 1;
-        } else {
-            if let Some(count) = counts.get_mut(gap.min((1 << 16) - 1)) {
-                *count += 1;
-            }
-            gap = 0;
+            continue;
         }
+        let at = gap.min(LONGEST);
+        if at >= counts.len() {
+            counts.resize(at + 1, 0);
+        }
+        if let Some(count) = counts.get_mut(at) {
+            *count += 1;
+        }
+        gap = 0;
     }
-    counts.truncate(counts.iter().rposition(|&c| c > 0).map_or(0, |last| last + 1));
     counts
 }
 

@@ -37,7 +37,7 @@ pub use error::{Error, Result};
 pub use file::{FileReader, MAGIC, VERSION, encode_header, file_digest, group_crc, group_digest};
 pub use group::{
     MAX_GROUP_ELEMENTS, SegmentInput, SegmentOutput, decode_group, encode_group, encoded_len_bytes,
-    estimate_bits,
+    estimate_bits, estimate_gap_saving,
 };
 pub use info::{Blob, Shard, TensorInfo};
 pub use limits::Limits;

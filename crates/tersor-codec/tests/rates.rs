@@ -4,7 +4,9 @@
 
 use constriction::stream::{model::SmallContiguousCategoricalEntropyModel, stack::SmallAnsCoder};
 use proptest::prelude::*;
-use tersor_codec::{Coder, SegmentInput, encode_group, encoded_len_bytes, estimate_bits};
+use tersor_codec::{
+    Coder, SegmentInput, encode_group, encoded_len_bytes, estimate_bits, estimate_gap_saving,
+};
 
 const N: usize = 200_000;
 
@@ -134,6 +136,45 @@ fn gaps_pay_where_few_survive() {
         size(&sparse, Coder::Huffman, None),
     );
     assert!(with * 2 < without, "{with} bytes with gaps, {without} without");
+}
+
+#[test]
+fn what_gaps_save_is_known_from_a_part() {
+    // Rows of different density: distances are not geometric.
+    let noise = symbols(0.9);
+    let mut random = 1u64;
+    let mut one_in = |n: u64| {
+        random = random
+            .wrapping_mul(6_364_136_223_846_793_005)
+            .wrapping_add(1_442_695_040_888_963_407);
+        (random >> 33).is_multiple_of(n)
+    };
+    let sparse: Vec<u16> = (0..200_000)
+        .map(|i| {
+            if one_in([2, 30, 30][i / 500 % 3]) {
+                noise[i % N]
+            } else {
+                32
+            }
+        })
+        .collect();
+    // One stretch of 64 in four.
+    let part: Vec<u16> = sparse.chunks(64).step_by(4).flatten().copied().collect();
+    for coder in [Coder::Huffman, Coder::Ans] {
+        let saved = size(&sparse, coder, None) as f64 - size(&sparse, coder, Some(32)) as f64;
+        let estimate = estimate_gap_saving(&counts(&sparse), &part, 32, coder) / 8.0;
+        assert!(saved > 1000.0, "{coder}: gaps save {saved} bytes");
+        assert!(
+            (estimate / saved - 1.0).abs() < 0.1,
+            "{coder}: {estimate:.0} bytes are estimated, {saved} saved"
+        );
+    }
+    // Nothing where zeros are few, or the coder has no gaps.
+    assert_eq!(estimate_gap_saving(&counts(&noise), &noise, 32, Coder::Ans), 0.0);
+    assert_eq!(
+        estimate_gap_saving(&counts(&sparse), &part, 32, Coder::Context),
+        0.0
+    );
 }
 
 proptest! {

@@ -114,13 +114,13 @@ impl Loaded<'_> {
 }
 
 /// What a design looks at of a tensor.
-enum Part<'a, 's> {
+pub(crate) enum Part<'a, 's> {
     Whole(Loaded<'a>),
     Sample(&'s Sampled),
 }
 
 impl Part<'_, '_> {
-    fn source(&self) -> Source<'_> {
+    pub(crate) fn source(&self) -> Source<'_> {
         match self {
             Part::Whole(loaded) => loaded.source(),
             Part::Sample(sampled) => sampled.source(),
@@ -300,7 +300,7 @@ impl<'a> Designer<'a> {
     }
 
     /// A tensor, or its sample if there is one.
-    fn part<'s>(&self, index: usize, samples: Option<&'s Samples>) -> Result<Part<'a, 's>> {
+    pub(crate) fn part<'s>(&self, index: usize, samples: Option<&'s Samples>) -> Result<Part<'a, 's>> {
         Ok(match samples.and_then(|s| s.get(index)) {
             Some(sampled) => Part::Sample(sampled),
             None => Part::Whole(self.load(index)?),

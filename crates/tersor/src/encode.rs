@@ -4,13 +4,14 @@ use crate::design::{Assigner, Coding, Design, Designer, Loaded, assign};
 use crate::feedback::rounded;
 use crate::plan::Treatment;
 use crate::progress::Progress;
+use crate::samples::Samples;
 use crate::verify::verify;
 use crate::{Error, Result};
 use rayon::prelude::*;
 use std::borrow::Cow;
 use tersor_codec::{
     BlobEntry, Codebook, Coder, Dequantizer, Directory, Dtype, EncodedGroup, Entry, FileReader, Limits,
-    Segment, Storage, assemble, estimate_bits, plan_groups,
+    Segment, Storage, assemble, estimate_bits, estimate_gap_saving, plan_groups,
 };
 use tersor_quant::{Report, Source};
 
@@ -305,6 +306,47 @@ pub(crate) fn estimate_bytes(designer: &Designer<'_>, design: &Design, coder: Op
     let blob_bytes: usize = designer.checkpoint.blobs().iter().map(|b| b.bytes.len()).sum();
     let about = BITS_PER_TENSOR * designer.tensors().len() as f64;
     (each.iter().sum::<f64>() + about) / 8.0 + raw_bytes as f64 + blob_bytes as f64
+}
+
+/// Bytes of [`estimate_bytes`] that a file will not have, since positions of zeros are coded as gaps: what no count of symbols shows.
+pub(crate) fn estimate_gap_saving_bytes(
+    designer: &Designer<'_>,
+    design: &Design,
+    samples: &Samples,
+    coder: Option<Coder>,
+) -> Result<f64> {
+    let saving = |(index, coding): (usize, &Option<Coding>)| -> Result<f64> {
+        let Some(coding) = coding else {
+            return Ok(0.0);
+        };
+        let zero = design
+            .codebooks
+            .get(coding.codebook)
+            .and_then(Codebook::zero_symbol);
+        let Some(zero) = zero else {
+            return Ok(0.0);
+        };
+        let counts = &coding.report.counts;
+        if counts
+            .get(usize::from(zero))
+            .is_none_or(|c| c * 2 < coding.report.n)
+        {
+            return Ok(0.0);
+        }
+        let part = designer.part(index, Some(samples))?;
+        let source = part.source();
+        let mut symbols = vec![0; source.len()];
+        let name = designer.tensors().get(index).map_or("", |info| &info.name);
+        assign(&coding.assigner, 0, &source, &mut symbols).map_err(Error::quantize(name))?;
+        Ok(estimate_gap_saving(
+            counts,
+            &symbols,
+            zero,
+            coder.unwrap_or(Coder::Ans),
+        ))
+    };
+    let savings = design.codings.par_iter().enumerate().map(saving);
+    Ok(savings.collect::<Result<Vec<f64>>>()?.iter().sum::<f64>() / 8.0)
 }
 
 /// Decodes a file that was just encoded, with all its checksums.

@@ -8,7 +8,7 @@
 //! files, of which there are fewer, correct it all the same.
 
 use crate::design::{Design, Designer, Knob};
-use crate::encode::{EncodedFile, encode, estimate_bytes};
+use crate::encode::{EncodedFile, encode, estimate_bytes, estimate_gap_saving_bytes};
 use crate::feedback;
 use crate::options::Method;
 use crate::progress::{self, SearchProgress};
@@ -23,6 +23,10 @@ const CLOSE: f64 = 0.99;
 const AIM: f64 = 0.996;
 /// An estimate this close to the aim is worth a real file.
 const NEAR: f64 = 1e-3;
+/// Where the product of two estimates of the excess is below this, the line through them meets the aim closely enough.
+const STRAIGHT: f64 = 1e-4;
+/// Excess below which estimates take gaps into account.
+const GAPS_FROM: f64 = 0.05;
 /// Most estimates between two real files.
 const MAX_ESTIMATES: usize = 12;
 /// Real files after which estimates are given up.
@@ -128,11 +132,18 @@ impl Search<'_, '_> {
         Ok(value)
     }
 
-    /// What [`real`](Self::real) would say, from samples.
-    fn estimate(&self, knob: Knob, samples: &Samples) -> Result<f64> {
+    /// What [`real`](Self::real) would say, from samples, and the design that says it.
+    fn estimate(&self, knob: Knob, samples: &Samples) -> Result<(f64, Design)> {
         let design = self.designer.design(knob, Some(samples))?;
         let losses = design.codings.iter().flatten().map(|c| c.report.distortion);
-        Ok(self.in_units(estimate_bytes(self.designer, &design, self.coder), losses.sum()))
+        let bytes = estimate_bytes(self.designer, &design, self.coder);
+        Ok((self.in_units(bytes, losses.sum()), design))
+    }
+
+    /// What the gaps between survivors take off such an estimate.
+    fn gap_saving(&self, design: &Design, samples: &Samples) -> Result<f64> {
+        let bytes = estimate_gap_saving_bytes(self.designer, design, samples, self.coder)?;
+        Ok(self.in_units(bytes, 0.0))
     }
 
     fn in_units(&self, size: f64, loss: f64) -> f64 {
@@ -214,18 +225,33 @@ fn slopes(search: &mut Search<'_, '_>) -> Result<()> {
     let samples = Samples::new(designer)?;
     let (mut real, mut error) = (secant.clone(), 0.0);
     let mut x = start.ln().clamp(ends.0, ends.1);
+    let mut knows_gaps = false;
     for _ in 0..MAX_GUIDED {
         let mut guide = secant.clone();
-        let mut estimated = 0.0;
+        // Where the estimates are a straight line between the last two, this is what the next one would say.
+        let (mut estimated, mut last) = (-error, f64::INFINITY);
         for _ in 0..MAX_ESTIMATES {
-            estimated = response(search.estimate(Knob::Slope(x.exp()), &samples)?);
-            let y = estimated + error;
-            guide.add(x, y);
-            match guide.next(x).filter(|_| y.abs() > NEAR) {
-                Some(next) => x = next,
-                None => break,
+            let (value, design) = search.estimate(Knob::Slope(x.exp()), &samples)?;
+            let without_gaps = response(value);
+            if !knows_gaps && (without_gaps + error).abs() < GAPS_FROM {
+                // They matter little to where to look, and much to the last percent; a real file knows them.
+                error += response(value - search.gap_saving(&design, &samples)?) - without_gaps;
+                knows_gaps = true;
             }
+            let y = without_gaps + error;
+            guide.add(x, y);
+            let Some(next) = guide.next(x).filter(|_| y.abs() > NEAR) else {
+                estimated = without_gaps;
+                break;
+            };
+            x = next;
+            estimated = -error;
+            if (y * last).abs() < STRAIGHT {
+                break;
+            }
+            last = y;
         }
+        knows_gaps = true;
         let value = search.real(Knob::Slope(x.exp()))?;
         if is_close(value) {
             return Ok(());

@@ -9,6 +9,7 @@
 mod support;
 
 use support::*;
+use tersor::checkpoint::{Checkpoint, f32_tensor};
 use tersor::evaluate::{EvaluateOptions, compress_to_quality};
 use tersor::options::{CompressOptions, Method, Scope, Target};
 use tersor::{Compressor, Error, Silent, synthetic};
@@ -44,6 +45,40 @@ fn sizes_are_met_to_a_percent_and_never_exceeded() {
             }
         }
     }
+}
+
+#[test]
+fn gaps_between_survivors_are_foreseen() {
+    // Rows of different scale: at a low rate some are nearly empty, and positions take less than order 0 says.
+    let (rows, columns) = (600u32, 500u32);
+    let mut random = 1u64;
+    let mut uniform = || {
+        random = random
+            .wrapping_mul(6_364_136_223_846_793_005)
+            .wrapping_add(1_442_695_040_888_963_407);
+        (random >> 40) as f32 / (1 << 24) as f32 - 0.5
+    };
+    let weights: Vec<f32> = (0..rows * columns)
+        .map(|i| 2f32.powi((i / columns % 4) as i32) * (uniform() + uniform() + uniform()))
+        .collect();
+    let original = Checkpoint::from_tensors(
+        vec![f32_tensor(
+            "w".into(),
+            vec![rows.into(), columns.into()],
+            &weights,
+        )],
+        Vec::new(),
+        Vec::new(),
+    )
+    .unwrap();
+    let options = options(Method::Grid, Scope::Tensor).with_coder(Some(tersor_codec::Coder::Ans));
+    let report = compress(&original, options.with_target(Target::Bpw(0.7))).report;
+    let share = report.bpw / 0.7;
+    assert!(
+        report.n_trials == 1 && share >= 0.99,
+        "{} files made, {share:.4} of the size",
+        report.n_trials
+    );
 }
 
 #[test]

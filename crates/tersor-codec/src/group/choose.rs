@@ -146,8 +146,6 @@ fn rough_bits(counts: &[u64], family: Family) -> f64 {
 
 /// Plans how the zeros of a segment are coded: bits of the gap alphabet if gaps take clearly less than `plain` bits,
 /// what the segment takes with zero as a symbol.
-///
-/// Alphabets are ranked by their entropy, or by their length where codes have a fixed one; tables are made for the best one only.
 pub(super) fn choose_gaps(
     symbols: &[u16],
     counts: &[u64],
@@ -156,13 +154,54 @@ pub(super) fn choose_gaps(
     header: &DistributionCoder,
     family: Family,
 ) -> Option<u32> {
+    let bits = |counts: &[u64]| choose(counts, header, family, None).1;
+    let found = gaps_that_pay(symbols, 1.0, (counts, zero), plain, family, bits);
+    found.map(|(gap_bits, _)| gap_bits)
+}
+
+/// About how many bits fewer a run takes under `coder` because the positions of its zeros are coded as gaps; 0 if they are not.
+///
+/// `counts` are those of the run; `part` is a part of it in its order, or some stretches of it.
+pub fn estimate_gap_saving(counts: &[u64], part: &[u16], zero: u16, coder: Coder) -> f64 {
+    let Some(family) = family(coder) else {
+        return 0.0;
+    };
+    let header = DistributionCoder::new(family);
+    // What codes of whole bits lose depends on the counts; an ideal coder loses next to nothing.
+    let bits = |counts: &[u64]| match family {
+        Family::Ans => rough_bits(counts, family),
+        Family::Huffman | Family::Fixed => choose(counts, &header, family, None).1,
+    };
+    let factor = counts.iter().sum::<u64>() as f64 / part.len().max(1) as f64;
+    let plain = bits(counts);
+    let found = gaps_that_pay(part, factor, (counts, zero), plain, family, bits);
+    found.map_or(0.0, |(_, bits)| plain - bits)
+}
+
+/// Bits of the gap alphabet, and what survivors and gaps take with it, if that is clearly less than `plain` bits. The symbols are one
+/// part in `factor` of those counted; `bits` says what a run with some counts takes.
+///
+/// Alphabets are ranked by their entropy, or by their length where codes have a fixed one; tables are made for the best one only.
+fn gaps_that_pay(
+    symbols: &[u16],
+    factor: f64,
+    (counts, zero): (&[u64], u16),
+    plain: f64,
+    family: Family,
+    bits: impl Fn(&[u64]) -> f64,
+) -> Option<(u32, f64)> {
     let n_zeros = counts.get(usize::from(zero)).copied().unwrap_or(0);
-    if counts.len() < 2 || n_zeros * 2 < symbols.len() as u64 {
+    if counts.len() < 2 || n_zeros * 2 < counts.iter().sum() {
         return None;
     }
     let mut survivors = counts.to_vec();
     survivors.remove(usize::from(zero));
-    let distances = gaps::distances(symbols, zero);
+    let mut distances = gaps::distances(symbols, zero);
+    if factor > 1.0 {
+        for count in &mut distances {
+            *count = (*count as f64 * factor).round() as u64;
+        }
+    }
     let (rough, gap_bits) = gaps::GAP_BITS
         .filter(|&b| b >= 2)
         .map(|b| (rough_bits(&gaps::gap_counts(&distances, b), family), b))
@@ -171,9 +210,8 @@ pub(super) fn choose_gaps(
     if !pays(rough + rough_bits(&survivors, family)) {
         return None;
     }
-    let gaps = gaps::gap_counts(&distances, gap_bits);
-    let bits = choose(&gaps, header, family, None).1 + choose(&survivors, header, family, None).1;
-    pays(bits).then_some(gap_bits)
+    let bits = bits(&gaps::gap_counts(&distances, gap_bits)) + bits(&survivors);
+    pays(bits).then_some((gap_bits, bits + GAP_HEADER_BITS))
 }
 
 /// Bits that symbols with these counts take under `coder`, with the table that describes them; an estimate from the

@@ -7,7 +7,7 @@ mod choose;
 mod decode;
 mod encode;
 
-pub use choose::estimate_bits;
+pub use choose::{estimate_bits, estimate_gap_saving};
 pub use decode::decode_group;
 pub(crate) use decode::measure_group;
 #[cfg(test)]
