@@ -22,6 +22,7 @@ mod selection;
 pub mod sensitivity;
 pub mod sequential;
 pub mod shared;
+pub mod shrink;
 pub mod task;
 pub mod train;
 

@@ -6,6 +6,10 @@ use tersor_data::Random;
 /// Gradients below this are zero: deeper in the network they would become denormal numbers, which are slow.
 const NEGLIGIBLE: f32 = 1e-12;
 
+fn flush(g: f32) -> f32 {
+    if g.abs() < NEGLIGIBLE { 0.0 } else { g }
+}
+
 /// Logits of a batch, row after row.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Logits {
@@ -84,10 +88,32 @@ impl Logits {
                 continue;
             }
             softmax(row, temperature, &mut p);
-            gradient.extend(p.iter().enumerate().map(|(i, &p)| {
-                let g = weight * (p - f32::from(u8::from(i == label as usize))) / temperature;
-                if g.abs() < NEGLIGIBLE { 0.0 } else { g }
-            }));
+            gradient.extend(
+                p.iter().enumerate().map(|(i, &p)| {
+                    flush(weight * (p - f32::from(u8::from(i == label as usize))) / temperature)
+                }),
+            );
+        }
+        gradient
+    }
+
+    /// Gradient of `weight` x the sum of divergences of these logits from `other`'s, each over a temperature T, times T^2 as usual:
+    /// weight T (p - q) per labelled row, zero elsewhere.
+    pub fn gradient_towards(&self, other: &Self, labels: &[u32], weight: f32, temperature: f32) -> Vec<f32> {
+        let (mut p, mut q) = (Vec::new(), Vec::new());
+        let mut gradient = Vec::with_capacity(self.values.len());
+        for ((own, wanted), &label) in self.rows().zip(other.rows()).zip(labels) {
+            if label == UNLABELLED {
+                gradient.extend(own.iter().map(|_| 0.0));
+                continue;
+            }
+            softmax(own, temperature, &mut p);
+            softmax(wanted, temperature, &mut q);
+            gradient.extend(
+                p.iter()
+                    .zip(&q)
+                    .map(|(p, q)| flush(weight * temperature * (p - q))),
+            );
         }
         gradient
     }
@@ -150,6 +176,36 @@ mod tests {
             let difference = (shifted(1e-2) - shifted(-1e-2)) / 2e-2;
             assert!(
                 (difference - f64::from(expected)).abs() < 1e-4,
+                "{i}: {difference} {expected}"
+            );
+        }
+    }
+
+    #[test]
+    fn gradients_towards_a_teacher_are_differences_of_divergences() {
+        let (labels, temperature) = ([0, 0], 2.0);
+        let teacher = Logits {
+            values: vec![0.3, -1.0, 0.8, 2.0, 0.1, 0.0],
+            classes: 3,
+        };
+        let tempered = |l: &Logits| Logits {
+            values: l.values.iter().map(|v| v / temperature).collect(),
+            classes: 3,
+        };
+        let divergence = |l: &Logits| -> f32 {
+            let d = tempered(&teacher).divergences(&tempered(l), &labels);
+            d.iter().sum::<f32>() * temperature * temperature
+        };
+        let gradient = logits().gradient_towards(&teacher, &labels, 1.0, temperature);
+        for (i, expected) in gradient.iter().enumerate() {
+            let shifted = |by: f32| {
+                let mut l = logits();
+                l.values[i] += by;
+                divergence(&l)
+            };
+            let difference = (shifted(1e-2) - shifted(-1e-2)) / 2e-2;
+            assert!(
+                (difference - expected).abs() < 1e-3,
                 "{i}: {difference} {expected}"
             );
         }

@@ -59,6 +59,7 @@ fn trained(network: &Network, epochs: usize, path: Option<&std::path::Path>) -> 
         examples: &examples,
         device: &device,
         options: &options(epochs),
+        teacher: None,
         path,
     };
     let start = Parameters::random(network, 5);
@@ -127,6 +128,7 @@ fn pruning_keeps_what_it_is_told_and_zeros_stay() {
             examples: &examples,
             device: &device,
             options: &options(4),
+            teacher: None,
             path: None,
         };
         let make = |p: &Parameters| Pruner::new(p, prune);

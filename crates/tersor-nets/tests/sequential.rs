@@ -6,88 +6,19 @@
     reason = "helpers of tests may fail a test and say what they saw"
 )]
 
+mod support;
+
+use support::small::{decoded, examples, scores, small, trained};
 use tersor::feedback::FeedbackConfig;
 use tersor::options::{CompressOptions, Target};
 use tersor::{Compressor, Silent};
-use tersor_codec::{Coder, Limits, QuantizedCheckpoint};
-use tersor_data::{Augment, Normalize, digits};
-use tersor_nets::evaluate::{EvaluateOptions, Scores, evaluate};
-use tersor_nets::examples::{Batch, Examples as _, ImageExamples};
-use tersor_nets::graph::{Builder, Conv, Input, Linear, Network};
+use tersor_codec::Coder;
+use tersor_nets::evaluate::Scores;
+use tersor_nets::examples::{Batch, Examples as _};
+use tersor_nets::graph::Network;
 use tersor_nets::sequential::{SequentialOptions, SequentialTarget, compress};
-use tersor_nets::shared::{Match, to_parameters};
-use tersor_nets::train::{Free, Optimizer, Schedule, TrainOptions, TrainingRun};
-use tersor_nets::{Device, Parameters, fold, open_device};
-
-fn small() -> Network {
-    let mut b = Builder::new("small", Input::Image([1, 28, 28]));
-    let conv = |inputs, outputs| Conv {
-        inputs,
-        outputs,
-        kernel: 3,
-        stride: 2,
-        padding: 1,
-        bias: false,
-    };
-    let x = b.conv("conv1", 0, conv(1, 8));
-    let x = b.batch_norm("bn1", x, 8);
-    let x = b.relu(x);
-    let x = b.conv("conv2", x, conv(8, 16));
-    let x = b.batch_norm("bn2", x, 16);
-    let x = b.relu(x);
-    let x = b.flatten(x);
-    let linear = |inputs, outputs| Linear {
-        inputs,
-        outputs,
-        bias: true,
-    };
-    let x = b.linear("fc1", x, linear(16 * 7 * 7, 32));
-    let x = b.relu(x);
-    b.linear("fc2", x, linear(32, 10));
-    b.finish()
-}
-
-fn examples(n: usize, seed: u64) -> ImageExamples {
-    ImageExamples {
-        images: digits::generate(n, seed),
-        normalize: Normalize::unit(),
-        augment: Augment::None,
-    }
-}
-
-fn trained(network: &Network, device: &Device) -> Parameters {
-    let options = TrainOptions {
-        epochs: 8,
-        batch: 50,
-        seed: 1,
-        optimizer: Optimizer::ADAM,
-        schedule: Schedule::Cosine {
-            peak: 3e-3,
-            warmup: 0.1,
-            floor: 0.05,
-        },
-    };
-    let run = TrainingRun {
-        network,
-        examples: &examples(1500, 1),
-        device,
-        options: &options,
-        path: None,
-    };
-    let start = Parameters::random(network, 5);
-    let mut parameters = run.run(start, |_| Free, &Silent, |_| ()).unwrap().0;
-    fold(network, &mut parameters).unwrap();
-    parameters
-}
-
-fn scores(network: &Network, parameters: &Parameters, device: &Device, reference: Option<&Scores>) -> Scores {
-    let options = EvaluateOptions {
-        keep_logits: true,
-        reference,
-        ..EvaluateOptions::default()
-    };
-    evaluate(network, parameters, &examples(500, 7), device, &options, &Silent).unwrap()
-}
+use tersor_nets::shared::Match;
+use tersor_nets::{Device, Parameters, open_device};
 
 fn calibration() -> Vec<Batch> {
     let examples = examples(200, 3);
@@ -106,9 +37,7 @@ fn options(coder: Coder) -> SequentialOptions {
 
 /// Divergence from the original in nats, of the network in a file.
 fn divergence(network: &Network, file: &[u8], original: &Scores, device: &Device) -> f64 {
-    let quantized = QuantizedCheckpoint::decode(file, Limits::default()).unwrap();
-    let parameters = to_parameters(network, &quantized).unwrap();
-    let scores = scores(network, &parameters, device, Some(original));
+    let scores = scores(network, &decoded(network, file), device, Some(original));
     original.compare(&scores).unwrap().divergence.unwrap()
 }
 

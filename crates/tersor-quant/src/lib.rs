@@ -30,6 +30,7 @@ pub mod sensitivity;
 pub mod uniform;
 
 mod atoms;
+mod choice;
 mod error;
 mod fold;
 mod levels;

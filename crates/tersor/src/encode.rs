@@ -2,6 +2,7 @@
 
 use crate::design::{Assigner, Coding, Design, Designer, Loaded, assign};
 use crate::feedback::rounded;
+use crate::in_context::assign_in_context;
 use crate::plan::Treatment;
 use crate::progress::Progress;
 use crate::samples::Samples;
@@ -10,8 +11,8 @@ use crate::{Error, Result};
 use rayon::prelude::*;
 use std::borrow::Cow;
 use tersor_codec::{
-    BlobEntry, Codebook, Coder, Dequantizer, Directory, Dtype, EncodedGroup, Entry, FileReader, Limits,
-    Segment, Storage, assemble, estimate_bits, estimate_gap_saving, plan_groups,
+    BlobEntry, Codebook, Coder, ContextPrices, Dequantizer, Directory, Dtype, EncodedGroup, Entry,
+    FileReader, Limits, Segment, Storage, assemble, estimate_bits, estimate_gap_saving, plan_groups,
 };
 use tersor_quant::{Report, Source};
 
@@ -204,6 +205,7 @@ fn quantized_group(
     segments: &[Segment],
     coder: Coder,
 ) -> Result<Coded> {
+    let mut prices = (coder == Coder::Context).then(ContextPrices::new);
     let mut reports = Vec::with_capacity(segments.len());
     let mut parts: Vec<(Vec<u16>, &Codebook, Dequantizer<'_>)> = Vec::with_capacity(segments.len());
     for (segment, loaded) in segments.iter().zip(loaded) {
@@ -215,9 +217,16 @@ fn quantized_group(
         };
         let source = loaded.source().slice(range(segment, 1));
         let mut symbols = vec![0; source.len()];
-        let report = assign(&coding.assigner, segment.start as usize, &source, &mut symbols)
-            .map_err(Error::quantize(&info.name))?;
         let codebook = design.codebooks.get(coding.codebook).ok_or(Error::SelfCheck)?;
+        let start = segment.start as usize;
+        let report = match &mut prices {
+            Some(prices) => {
+                assign_in_context(prices, (codebook, coding), (info, start), &source, &mut symbols)?
+            }
+            None => {
+                assign(&coding.assigner, start, &source, &mut symbols).map_err(Error::quantize(&info.name))?
+            }
+        };
         reports.push((
             segment.item,
             after_rounding(report, &source, &symbols, (codebook, coding), info.dtype),

@@ -42,6 +42,8 @@ pub(crate) enum NetCommand {
     Prune(Box<PruneArgs>),
     /// Compress layer by layer in view of data: smaller than `tersor compress` at the same accuracy.
     Compress(Box<CompressArgs>),
+    /// Train a network to be small: pruned and quantized while it trains on.
+    Shrink(Box<ShrinkArgs>),
     /// Fine-tune the shared values of a .tersor file.
     Finetune(FinetuneArgs),
     /// Repair the normalisation of a .tersor file with unlabelled images.
@@ -102,27 +104,41 @@ pub(crate) enum OptimizerArg {
     Sgd,
 }
 
-/// How to train.
+/// Steps of training.
 #[derive(Args, Debug)]
-pub(crate) struct TrainingArgs {
-    /// Passes over the training set.
-    #[arg(long, value_name = "N", default_value_t = 10)]
-    pub(crate) epochs: usize,
+pub(crate) struct StepArgs {
     /// Examples per step.
     #[arg(long, value_name = "N", default_value_t = 128)]
     pub(crate) batch: usize,
     /// Highest learning rate; it rises over the first tenth and falls as half a cosine.
     #[arg(long, value_name = "RATE", default_value_t = 1e-3)]
     pub(crate) rate: f64,
-    /// The rule of steps.
-    #[arg(long, value_enum, default_value = "adam")]
-    pub(crate) optimizer: OptimizerArg,
     /// What training does to images.
     #[arg(long, value_enum, default_value = "none")]
     pub(crate) augment: AugmentArg,
     /// Seed of initial weights, order and augmentation.
     #[arg(long, value_name = "N", default_value_t = 0)]
     pub(crate) seed: u64,
+    /// Training examples used: a range such as ..55000, or 0%10 for every tenth, !0%10 for the others.
+    #[arg(long, value_name = "WHICH", default_value = "0..")]
+    pub(crate) examples: Selection,
+    /// Learn the answers of the network that is begun with instead of labels, both softened by this temperature.
+    #[arg(long, value_name = "T")]
+    pub(crate) distill: Option<f32>,
+}
+
+/// How to train.
+#[derive(Args, Debug)]
+pub(crate) struct TrainingArgs {
+    /// Passes over the training set.
+    #[arg(long, value_name = "N", default_value_t = 10)]
+    pub(crate) epochs: usize,
+    /// The rule of steps.
+    #[arg(long, value_enum, default_value = "adam")]
+    pub(crate) optimizer: OptimizerArg,
+    /// Steps.
+    #[command(flatten)]
+    pub(crate) steps: StepArgs,
     /// File for the state after each epoch; if it is there, the training goes on from it.
     #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
     pub(crate) resume: Option<PathBuf>,
@@ -348,6 +364,74 @@ pub(crate) struct CompressArgs {
     /// Where to.
     #[command(flatten)]
     pub(crate) output: OutputArgs,
+}
+
+/// Arguments of `net shrink`.
+#[derive(Args, Debug)]
+#[command(after_help = "\
+Examples:
+  tersor net shrink --net lenet5 --data mnist lenet.safetensors --ratio 600 --augment elastic --examples ..55000 \\
+      --epochs 60 --folder shrink-lenet -o lenet.tersor
+  tersor net shrink --net resnet32 --data cifar10 resnet32.safetensors --ratio 30 --augment crop-flip --distill 4 \\
+      --folder shrink-resnet -o resnet32.tersor
+
+First weights are pruned by loss per bit while the others train, then weights are rounded a part at a time, the most sensitive first,
+while the rest trains on. A killed run goes on from its folder.")]
+pub(crate) struct ShrinkArgs {
+    /// A checkpoint of a trained network.
+    #[arg(value_name = "WEIGHTS", value_hint = ValueHint::AnyPath)]
+    pub(crate) weights: PathBuf,
+    /// The network, its data and its device.
+    #[command(flatten)]
+    pub(crate) task: TaskArgs,
+    /// How small.
+    #[command(flatten)]
+    pub(crate) target: SizeArgs,
+    /// Weights and biases that remain after pruning: a number, or a share such as 8.55%. Default: as many as the size suggests.
+    #[arg(long, value_name = "N")]
+    pub(crate) keep: Option<String>,
+    /// Passes over the training set while pruning; 0 leaves the network as it is.
+    #[arg(long, value_name = "N", default_value_t = 20)]
+    pub(crate) epochs: usize,
+    /// Stages of rounding.
+    #[arg(long, value_name = "N", default_value_t = 4)]
+    pub(crate) stages: usize,
+    /// Passes over the training set in each stage.
+    #[arg(long, value_name = "N", default_value_t = 3)]
+    pub(crate) stage_epochs: usize,
+    /// Highest learning rate of stages.
+    #[arg(long, value_name = "RATE", default_value_t = 3e-4)]
+    pub(crate) stage_rate: f64,
+    /// Steps.
+    #[command(flatten)]
+    pub(crate) steps: StepArgs,
+    /// How symbols become bits.
+    #[arg(long, value_enum, default_value = "context")]
+    pub(crate) coder: super::values::CoderArg,
+    /// Folder for the state of the run; what is there of the same run is gone on from.
+    #[arg(long, value_name = "DIR", value_hint = ValueHint::DirPath)]
+    pub(crate) folder: PathBuf,
+    /// Print one JSON object instead of text.
+    #[arg(long)]
+    pub(crate) json: bool,
+    /// Where to.
+    #[command(flatten)]
+    pub(crate) output: OutputArgs,
+}
+
+/// One of these.
+#[derive(Args, Debug)]
+#[group(required = true, multiple = false)]
+pub(crate) struct SizeArgs {
+    /// Size of the file: bytes, or with a suffix k, M, G (1000s), KiB, MiB, GiB (1024s).
+    #[arg(long, value_name = "SIZE", value_parser = super::values::size)]
+    pub(crate) size: Option<u64>,
+    /// Bits of the whole file per weight.
+    #[arg(long, value_name = "X")]
+    pub(crate) bpw: Option<f64>,
+    /// The paper's ratio: four bytes per trainable parameter over bytes of the file.
+    #[arg(long, value_name = "X")]
+    pub(crate) ratio: Option<f64>,
 }
 
 /// One of these.

@@ -84,6 +84,7 @@ fn networks(
         examples: train,
         device,
         options,
+        teacher: None,
         path: None,
     };
     let start = Parameters::random(network, options.seed);

@@ -136,6 +136,7 @@ impl Setting<'_> {
                 examples: if augmented { self.augmented } else { self.plain },
                 device: self.device,
                 options,
+                teacher: None,
                 path: Some(&path),
             };
             let mut report = |r: &crate::train::EpochReport| {

@@ -11,7 +11,7 @@ pub use run::TrainingRun;
 pub use schedule::Schedule;
 
 use crate::examples::Examples;
-use crate::gradient::{Gradients, backward, to_vec};
+use crate::gradient::{Gradients, backward, logits, to_vec};
 use crate::graph::{BatchStatistics, Mode, Network, Observer, Op, Weights};
 use crate::{Error, Parameters, Result};
 use burn::tensor::Device;
@@ -103,6 +103,22 @@ impl Statistics {
     }
 }
 
+/// A network whose answers are the labels (distillation: Hinton, Vinyals, Dean, 2015).
+pub struct Teacher {
+    weights: Weights,
+    temperature: f32,
+}
+
+impl Teacher {
+    /// The network with these parameters; logits, also those of what is trained, are divided by the temperature.
+    pub fn new(parameters: &Parameters, temperature: f32, device: &Device) -> Self {
+        Self {
+            weights: Weights::new(parameters, device, false),
+            temperature,
+        }
+    }
+}
+
 /// A training under way.
 pub struct Trainer<'a> {
     /// The network.
@@ -113,6 +129,8 @@ pub struct Trainer<'a> {
     pub device: &'a Device,
     /// How.
     pub options: &'a TrainOptions,
+    /// Whose answers are the labels, in place of the examples' own.
+    pub teacher: Option<&'a Teacher>,
     /// The optimizer's moments.
     pub state: OptimizerState,
     /// Epochs done.
@@ -133,6 +151,7 @@ impl<'a> Trainer<'a> {
             examples,
             device,
             options,
+            teacher: None,
             state: OptimizerState::new(parameters),
             epoch: 0,
         }
@@ -176,6 +195,8 @@ impl<'a> Trainer<'a> {
                 epoch: self.epoch as u64,
             };
             let batch = self.examples.batch(indices, Some(key));
+            let taught = self.teacher.map(|t| logits(self.network, &t.weights, &batch));
+            let taught = taught.transpose()?;
             let weights = Weights::new(parameters, self.device, true);
             let mut statistics = Statistics::default();
             let mut batch_loss = 0.0;
@@ -191,7 +212,13 @@ impl<'a> Trainer<'a> {
                     let n = scores.losses.len();
                     right += scores.correct.iter().filter(|&&c| c).count();
                     rows += n;
-                    Ok(logits.gradient(&batch.labels, 1.0 / n.max(1) as f32, 1.0))
+                    let weight = 1.0 / n.max(1) as f32;
+                    Ok(match (&taught, self.teacher) {
+                        (Some(taught), Some(Teacher { temperature, .. })) => {
+                            logits.gradient_towards(taught, &batch.labels, weight, *temperature)
+                        }
+                        _ => logits.gradient(&batch.labels, weight, 1.0),
+                    })
                 },
             )?;
             if !batch_loss.is_finite() {

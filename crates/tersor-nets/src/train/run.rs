@@ -1,6 +1,8 @@
 //! Trainings that leave a checkpoint behind, so that a killed one goes on where it was.
 
-use super::{Constraint, EpochReport, OptimizerState, TrainOptions, Trainer, load_training, save_training};
+use super::{
+    Constraint, EpochReport, OptimizerState, Teacher, TrainOptions, Trainer, load_training, save_training,
+};
 use crate::examples::Examples;
 use crate::graph::Network;
 use crate::{Parameters, Result};
@@ -18,6 +20,8 @@ pub struct TrainingRun<'a> {
     pub device: &'a Device,
     /// How.
     pub options: &'a TrainOptions,
+    /// Whose answers are the labels, in place of the examples' own.
+    pub teacher: Option<&'a Teacher>,
     /// Where it is saved; `None` keeps it in memory.
     pub path: Option<&'a Path>,
 }
@@ -44,6 +48,7 @@ impl TrainingRun<'_> {
             self.device,
             self.options,
         );
+        trainer.teacher = self.teacher;
         if let Some(path) = self.path.filter(|p| p.is_file()) {
             let (saved, state, epoch) = load_training(path, self.network)?;
             parameters = saved;

@@ -2,6 +2,8 @@
 
 #![allow(dead_code, reason = "each test uses its part")]
 
+pub(crate) mod small;
+
 use tersor_data::{Augment, Images, Normalize, Random};
 use tersor_nets::Parameters;
 use tersor_nets::examples::ImageExamples;

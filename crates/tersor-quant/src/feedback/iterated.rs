@@ -1,8 +1,8 @@
 //! Prices of order 0 that follow the symbols.
 
-use super::choice::Knob;
 use super::problem::{BATCH, Problem};
 use super::schedule::{Quantized, REST, Stage, Work, check};
+use crate::choice::Knob;
 use crate::error::{MAX_LEVELS, Result};
 use crate::grid;
 use crate::price::{GridPrices, StaticPrices};

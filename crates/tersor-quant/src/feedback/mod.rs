@@ -61,7 +61,6 @@
 //! correction of targets, descent with rate, and the prices of a coder kept behind
 //! [`SequentialPrice`](crate::SequentialPrice).
 
-mod choice;
 mod factor;
 mod iterated;
 mod moment;

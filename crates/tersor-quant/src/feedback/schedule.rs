@@ -2,9 +2,9 @@
 
 use rayon::prelude::*;
 
-use super::choice::Knob;
 use super::problem::{BATCH, Problem};
 use super::stage::Batch;
+use crate::choice::Knob;
 use crate::error::{Result, not_negative, positive_step};
 use crate::price::{GridPrices, PRICE_ONE_BIT, RateModel, SequentialPrice};
 

@@ -5,9 +5,9 @@
 //! U_jk`, so that the loss of a row is its weight times `|z|^2`. Then [`to_gradient`](Problem::to_gradient) turns
 //! it to `g = U z = H e` for the descent.
 
-use super::choice::{Cost, Knob};
 use super::panel::{Rows, add_row, blocks};
 use super::problem::{Curvature, Problem};
+use crate::choice::{Cost, Knob};
 use crate::price::SequentialPrice;
 
 /// Consecutive rows with their symbols and fields.

@@ -8,8 +8,10 @@
 
 mod kernel;
 mod search;
+mod sequential;
 
 pub use search::{StepChoice, search_step, step_for_slope};
+pub use sequential::assign_sequential;
 
 use crate::error::{Error, MAX_LEVELS, Result, not_negative, positive_step};
 use crate::fold::{self, GROUPS, map_out};

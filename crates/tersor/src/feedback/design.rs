@@ -1,12 +1,13 @@
 //! Error feedback for the tensors of a design.
 
 use super::{LayerSymbols, Prices, quantize};
-use crate::design::{Design, Designer, Knob, assign};
+use crate::design::{Design, Designer, Knob};
 use crate::encode::quantized_jobs;
+use crate::in_context::assign_in_context;
 use crate::{Error, Result};
 use rayon::prelude::*;
 use std::sync::Arc;
-use tersor_codec::{Coder, ContextPrices, SegmentInput};
+use tersor_codec::{Coder, ContextPrices};
 
 /// Replaces what a design has for the tensors with moments by symbols with error feedback, at the prices of a coder; `None`, the
 /// smallest, is as `context`.
@@ -90,13 +91,6 @@ fn learn(designer: &Designer<'_>, design: &Design, index: usize, prices: &mut Co
     let loaded = designer.load(index)?;
     let source = loaded.source();
     let mut symbols = vec![0; source.len()];
-    assign(&coding.assigner, 0, &source, &mut symbols).map_err(Error::quantize(&info.name))?;
-    prices.take(&SegmentInput::Symbols {
-        symbols: &symbols,
-        n_levels: codebook.n_levels(),
-        zero: codebook.zero_symbol(),
-        shape: &info.shape,
-        first: 0,
-    })?;
+    assign_in_context(prices, (codebook, coding), (info, 0), &source, &mut symbols)?;
     Ok(())
 }

@@ -29,7 +29,7 @@ mod design;
 mod given;
 mod layer;
 mod moments;
-mod price;
+
 mod quantize;
 
 pub(crate) use design::apply;
@@ -37,7 +37,7 @@ pub(crate) use given::Given;
 pub use layer::LayerSymbols;
 pub(crate) use layer::rounded;
 pub(crate) use moments::{LayerMoments, Moments};
-pub use quantize::{Prices, quantize, step};
+pub use quantize::{Prices, quantize, quantize_plain, step};
 pub use tersor_quant::feedback::{FeedbackConfig, Gram, Layer, MomentError, Problem};
-pub use tersor_quant::grid::Grid;
-pub use tersor_quant::{Error as QuantizeError, Report, Span};
+pub use tersor_quant::grid::{Grid, step_for_slope};
+pub use tersor_quant::{Error as QuantizeError, Report, Source, Span};

@@ -1,12 +1,12 @@
 //! One tensor with error feedback, at the prices of the coder of its file.
 
 use super::LayerSymbols;
-use super::price::SegmentPrice;
 use crate::design::{GRID_ITERATIONS, SMALL, grid_codebook, short, within};
+use crate::price::SegmentPrice;
 use crate::{Error, Result};
 use tersor_codec::{ContextPrices, MAX_LEVELS, SegmentInput, TensorInfo};
 use tersor_quant::feedback::{Problem, Quantized, step_for_slope};
-use tersor_quant::grid::{self, Grid};
+use tersor_quant::grid::{self, Grid, assign_sequential};
 use tersor_quant::{GridPrices, Source, Span, StaticPrices, entropy_bits};
 
 /// Levels beyond those of the targets, either way: errors pushed onto a weight can take it further out.
@@ -14,6 +14,9 @@ const MARGIN: usize = 4;
 
 /// Rounds of prices and feedback where several parts share their prices: as many as prices settle in without feedback.
 const ROUNDS: usize = GRID_ITERATIONS;
+
+/// Passes without feedback, at the prices of the coder `context`.
+const PASSES: usize = 2;
 
 /// What symbols are priced by.
 pub enum Prices<'a> {
@@ -68,6 +71,47 @@ pub fn quantize(
             let alphabet = alphabet(parts, step).map_err(wrap)?;
             let found = at_context(info, parts, alphabet, slope, prices)?;
             let layer = LayerSymbols::of_multiples(step, &found.multiples, &weights, found.loss);
+            *prices = before;
+            learn(prices, &info.shape, &layer)?;
+            layer
+        }
+    };
+    layer.check(info)?;
+    Ok(layer)
+}
+
+/// Quantizes a tensor without error feedback: `source` has its weights, and a sensitivity for each. Exact zeros stay zero. `slope` is in
+/// loss per bit, the step in units of the weights.
+///
+/// # Errors
+/// As [`quantize`].
+pub fn quantize_plain(
+    info: &TensorInfo,
+    source: &Source<'_>,
+    step: f32,
+    slope: f64,
+    prices: Prices<'_>,
+) -> Result<LayerSymbols> {
+    let wrap = || Error::quantize(&info.name);
+    let layer = match prices {
+        Prices::Order0 => {
+            let found = grid::quantize(source, step, slope, GRID_ITERATIONS).map_err(wrap())?;
+            LayerSymbols {
+                grid: found.grid,
+                symbols: found.symbols,
+                report: found.report,
+            }
+        }
+        Prices::Context(prices) => {
+            let before = prices.clone();
+            let span = Span::of_slice(source.weights).join(ZERO);
+            let grid = Grid::spanning(span, step).map_err(wrap())?;
+            let mut price = SegmentPrice::new(prices, &info.shape, 0..source.len(), grid)?;
+            let mut symbols = vec![0; source.len()];
+            let report = assign_sequential(source, &grid, slope, PASSES, &mut price, &mut symbols);
+            let loss = report.map_err(wrap())?.distortion;
+            let multiples: Vec<i32> = symbols.iter().map(|&s| grid.first + i32::from(s)).collect();
+            let layer = LayerSymbols::of_multiples(step, &multiples, source.weights, loss);
             *prices = before;
             learn(prices, &info.shape, &layer)?;
             layer

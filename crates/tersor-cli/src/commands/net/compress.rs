@@ -1,6 +1,6 @@
 //! `tersor net compress`.
 
-use super::{Task, calibration_batches, check_output, open_weights};
+use super::{Task, calibration_batches, check_output, open_weights, target_bytes};
 use crate::args::Common;
 use crate::args::net::{AugmentArg, CompressArgs};
 use crate::progress::Bar;
@@ -24,38 +24,24 @@ struct Report<'a> {
     layers: &'a [LayerReport],
 }
 
-/// Elements of floating tensors, as bits per weight count them.
-fn n_elements(network: &Network) -> f64 {
-    network.parameters.iter().map(|p| p.len() as f64).sum()
-}
-
 fn target(args: &CompressArgs, network: &Network) -> anyhow::Result<SequentialTarget> {
     let target = &args.target;
-    let bytes = if let Some(bytes) = target.size {
-        bytes as f64
-    } else if let Some(bpw) = target.bpw {
-        bpw * n_elements(network) / 8.0
-    } else if let Some(ratio) = target.ratio {
-        4.0 * network.n_trainable() as f64 / ratio
-    } else {
-        let slope = target.slope.unwrap_or_default();
-        anyhow::ensure!(
-            slope > 0.0 && slope.is_finite(),
-            "the slope is {slope}; it must be positive"
-        );
-        return Ok(SequentialTarget::Slope(slope));
-    };
+    if let Some(bytes) = target_bytes(network, target.size, target.bpw, target.ratio)? {
+        return Ok(SequentialTarget::SizeBytes(bytes));
+    }
+    let slope = target.slope.unwrap_or_default();
     anyhow::ensure!(
-        bytes >= 1.0 && bytes.is_finite(),
-        "the target is {bytes} bytes; it must be at least 1"
+        slope > 0.0 && slope.is_finite(),
+        "the slope is {slope}; it must be positive"
     );
-    Ok(SequentialTarget::SizeBytes(bytes as u64))
+    Ok(SequentialTarget::Slope(slope))
 }
 
 pub(crate) fn run(args: &CompressArgs, common: &Common) -> anyhow::Result<Status> {
     check_output(&args.output)?;
     let begun = std::time::Instant::now();
     let task = Task::open(&args.task, AugmentArg::None)?;
+    let target = target(args, &task.network)?;
     let mut original = open_weights(&task.network, &args.weights)?;
     if !args.no_fold {
         tersor_nets::fold(&task.network, &mut original)?;
@@ -78,7 +64,6 @@ pub(crate) fn run(args: &CompressArgs, common: &Common) -> anyhow::Result<Status
         rest.power = args.power;
     }
     let bar = Bar::new(common.quiet);
-    let target = target(args, &task.network)?;
     let (found, compressed) = compress(
         &task.network,
         &original,

@@ -8,12 +8,13 @@ mod prune;
 mod repair;
 mod reproduce;
 mod sensitivity;
+mod shrink;
 mod train;
 
 use crate::Status;
 use crate::args::Common;
 use crate::args::net::{
-    AugmentArg, MatchArg, NetCommand, OptimizerArg, OutputArgs, RepairArg, TaskArgs, TrainingArgs,
+    AugmentArg, MatchArg, NetCommand, OptimizerArg, OutputArgs, RepairArg, StepArgs, TaskArgs, TrainingArgs,
 };
 use crate::progress::Bar;
 use anyhow::{Context as _, bail};
@@ -25,7 +26,7 @@ use tersor_nets::examples::{Batch, Examples};
 use tersor_nets::graph::Network;
 use tersor_nets::shared::{Match, to_parameters};
 use tersor_nets::task::{DataOptions, DataSets, open_data};
-use tersor_nets::train::{EpochReport, Optimizer, Schedule, TrainOptions};
+use tersor_nets::train::{EpochReport, Optimizer, Schedule, Teacher, TrainOptions};
 use tersor_nets::{Device, Parameters, open_device};
 
 /// Examples per batch of calibration.
@@ -39,6 +40,7 @@ pub(crate) fn run(command: &NetCommand, common: &Common) -> anyhow::Result<Statu
         NetCommand::Sensitivity(args) => sensitivity::run(args, common),
         NetCommand::Prune(args) => prune::run(args, common),
         NetCommand::Compress(args) => compress::run(args, common),
+        NetCommand::Shrink(args) => shrink::run(args, common),
         NetCommand::Finetune(args) => finetune::run(args, common),
         NetCommand::Repair(args) => repair::run(args, common),
         NetCommand::Fold(args) => fold::run(args),
@@ -183,24 +185,58 @@ fn save(parameters: &Parameters, output: &OutputArgs) -> anyhow::Result<()> {
     Ok(checkpoint.save(&output.output, format, output.force)?)
 }
 
-fn train_options(args: &TrainingArgs) -> TrainOptions {
+/// Training for some epochs, with a highest learning rate.
+fn schedule(steps: &StepArgs, epochs: usize, rate: f64, optimizer: Optimizer) -> TrainOptions {
     TrainOptions {
-        epochs: args.epochs,
-        batch: args.batch,
-        seed: args.seed,
-        optimizer: match args.optimizer {
-            OptimizerArg::Adam => Optimizer::ADAM,
-            OptimizerArg::Sgd => Optimizer::Sgd {
-                momentum: 0.9,
-                weight_decay: 1e-4,
-            },
-        },
+        epochs,
+        batch: steps.batch,
+        seed: steps.seed,
+        optimizer,
         schedule: Schedule::Cosine {
-            peak: args.rate,
+            peak: rate,
             warmup: 0.1,
             floor: 0.01,
         },
     }
+}
+
+fn train_options(args: &TrainingArgs) -> TrainOptions {
+    let optimizer = match args.optimizer {
+        OptimizerArg::Adam => Optimizer::ADAM,
+        OptimizerArg::Sgd => Optimizer::Sgd {
+            momentum: 0.9,
+            weight_decay: 1e-4,
+        },
+    };
+    schedule(&args.steps, args.epochs, args.steps.rate, optimizer)
+}
+
+/// The network that is begun with as a teacher, if it is to be one.
+fn teacher(steps: &StepArgs, start: &Parameters, device: &Device) -> anyhow::Result<Option<Teacher>> {
+    if let Some(temperature) = steps.distill
+        && !(temperature > 0.0 && temperature.is_finite())
+    {
+        bail!("--distill {temperature}: the temperature must be positive");
+    }
+    Ok(steps.distill.map(|t| Teacher::new(start, t, device)))
+}
+
+/// Bytes of a file of a size, bits per weight, or the paper's ratio.
+fn target_bytes(
+    network: &Network,
+    size: Option<u64>,
+    bpw: Option<f64>,
+    ratio: Option<f64>,
+) -> anyhow::Result<Option<u64>> {
+    let n_elements: f64 = network.parameters.iter().map(|p| p.len() as f64).sum();
+    let bytes = size
+        .map(|n| n as f64)
+        .or(bpw.map(|bpw| bpw * n_elements / 8.0))
+        .or(ratio.map(|ratio| 4.0 * network.n_trainable() as f64 / ratio));
+    if let Some(bytes) = bytes.filter(|b| !(*b >= 1.0 && b.is_finite())) {
+        bail!("the target is {bytes} bytes; it must be at least 1");
+    }
+    Ok(bytes.map(|bytes| bytes as u64))
 }
 
 /// Tells of an epoch.

@@ -1,7 +1,7 @@
 //! `tersor net prune`.
 
 use super::train::write_moments;
-use super::{Task, check_output, open_weights, save, say_epoch, train_options};
+use super::{Task, check_output, open_weights, save, say_epoch, teacher, train_options};
 use crate::args::Common;
 use crate::args::net::{PruneArgs, ScoreArg};
 use crate::progress::Bar;
@@ -16,7 +16,7 @@ const UNTIL: f64 = 0.55;
 const EVERY: usize = 25;
 
 /// `2600` or `8.55%` of `n`.
-fn parse_keep(text: &str, n: usize) -> anyhow::Result<usize> {
+pub(super) fn parse_keep(text: &str, n: usize) -> anyhow::Result<usize> {
     let wrong = || format!("--keep {text}: write a number such as 2600 or a share such as 8.55%");
     let keep = match text.strip_suffix('%') {
         Some(share) => {
@@ -36,7 +36,7 @@ fn parse_keep(text: &str, n: usize) -> anyhow::Result<usize> {
 
 pub(crate) fn run(args: &PruneArgs, common: &Common) -> anyhow::Result<Status> {
     check_output(&args.output)?;
-    let task = Task::open(&args.task, args.training.augment)?;
+    let task = Task::open(&args.task, args.training.steps.augment)?;
     let start = open_weights(&task.network, &args.weights)?;
     let scope = if args.weights_only {
         Scope::Weights
@@ -57,11 +57,14 @@ pub(crate) fn run(args: &PruneArgs, common: &Common) -> anyhow::Result<Status> {
     };
     let bar = Bar::new(common.quiet);
     let options = train_options(&args.training);
+    let examples = args.training.steps.examples.of(task.train()?)?;
+    let teacher = teacher(&args.training.steps, &start, &task.device)?;
     let run = TrainingRun {
         network: &task.network,
-        examples: task.train()?,
+        examples: &examples,
         device: &task.device,
         options: &options,
+        teacher: teacher.as_ref(),
         path: args.training.resume.as_deref(),
     };
     let make = |p: &tersor_nets::Parameters| Pruner::new(p, prune);

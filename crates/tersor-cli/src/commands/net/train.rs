@@ -1,6 +1,6 @@
 //! `tersor net train`.
 
-use super::{Task, check_output, open_weights, save, say_epoch, train_options};
+use super::{Task, check_output, open_weights, save, say_epoch, teacher, train_options};
 use crate::Status;
 use crate::args::Common;
 use crate::args::net::TrainArgs;
@@ -12,18 +12,25 @@ use tersor_nets::train::{Free, OptimizerState, TrainingRun};
 
 pub(crate) fn run(args: &TrainArgs, common: &Common) -> anyhow::Result<Status> {
     check_output(&args.output)?;
-    let task = Task::open(&args.task, args.training.augment)?;
+    anyhow::ensure!(
+        args.training.steps.distill.is_none() || args.from.is_some(),
+        "--distill learns from the network that is begun with; name it with --from"
+    );
+    let task = Task::open(&args.task, args.training.steps.augment)?;
     let start = match &args.from {
         Some(path) => open_weights(&task.network, path)?,
-        None => Parameters::random(&task.network, args.training.seed),
+        None => Parameters::random(&task.network, args.training.steps.seed),
     };
     let bar = Bar::new(common.quiet);
     let options = train_options(&args.training);
+    let examples = args.training.steps.examples.of(task.train()?)?;
+    let teacher = teacher(&args.training.steps, &start, &task.device)?;
     let run = TrainingRun {
         network: &task.network,
-        examples: task.train()?,
+        examples: &examples,
         device: &task.device,
         options: &options,
+        teacher: teacher.as_ref(),
         path: args.training.resume.as_deref(),
     };
     let (parameters, state, _) = run.run(start, |_| Free, &bar, |report| say_epoch(report, &bar))?;

@@ -8,7 +8,7 @@ use tersor_quant::grid::Grid;
 /// Prices of consecutive elements of one tensor on a grid, in the state that the tensors before have left.
 ///
 /// Beginning anew keeps what the model has learned, and forgets the neighbours.
-pub(super) struct SegmentPrice<'a> {
+pub(crate) struct SegmentPrice<'a> {
     prices: &'a mut ContextPrices,
     shape: &'a [u64],
     elements: Range<usize>,
@@ -17,7 +17,7 @@ pub(super) struct SegmentPrice<'a> {
 
 impl<'a> SegmentPrice<'a> {
     /// Begins a segment.
-    pub(super) fn new(
+    pub(crate) fn new(
         prices: &'a mut ContextPrices,
         shape: &'a [u64],
         elements: Range<usize>,

@@ -4,25 +4,25 @@ use crate::price::{PRICE_ONE_BIT, SequentialPrice};
 
 /// What a symbol costs: `weight * (t - step * symbol)^2 + slope * bits`.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Cost {
+pub(crate) struct Cost {
     /// Loss per squared distance from the target.
-    pub(super) weight: f64,
+    pub(crate) weight: f64,
     /// Where no loss would be.
-    pub(super) target: f64,
+    pub(crate) target: f64,
 }
 
 /// A step and the price of rate.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Knob {
-    pub(super) step: f32,
+pub(crate) struct Knob {
+    pub(crate) step: f32,
     /// Loss per 1/65536 bit.
-    pub(super) unit: f64,
+    pub(crate) unit: f64,
     /// First and last symbol there is.
-    pub(super) ends: (i32, i32),
+    pub(crate) ends: (i32, i32),
 }
 
 impl Knob {
-    pub(super) fn new(step: f32, slope: f64, price: &impl SequentialPrice) -> Self {
+    pub(crate) fn new(step: f32, slope: f64, price: &impl SequentialPrice) -> Self {
         Knob {
             step,
             unit: slope / f64::from(PRICE_ONE_BIT),
@@ -32,12 +32,12 @@ impl Knob {
 
     /// Value of a symbol as the decoder computes it.
     #[inline]
-    pub(super) fn value(&self, symbol: i32) -> f64 {
+    pub(crate) fn value(&self, symbol: i32) -> f64 {
         f64::from(self.step * symbol as f32)
     }
 
     /// Whether zero is a symbol.
-    pub(super) const fn has_zero(&self) -> bool {
+    pub(crate) const fn has_zero(&self) -> bool {
         self.ends.0 <= 0 && self.ends.1 >= 0
     }
 
@@ -48,7 +48,7 @@ impl Knob {
     /// So it is the cheapest of all where prices rise evenly or faster with the magnitude. A price is asked for
     /// only if the loss alone does not rule a symbol out.
     #[inline]
-    pub(super) fn choose(
+    pub(crate) fn choose(
         &self,
         price: &mut impl SequentialPrice,
         position: usize,

@@ -1,0 +1,84 @@
+//! `tersor net shrink`.
+
+use super::prune::parse_keep;
+use super::{Task, check_output, open_weights, schedule, target_bytes, teacher};
+use crate::args::Common;
+use crate::args::net::ShrinkArgs;
+use crate::progress::Bar;
+use crate::{Status, output};
+use anyhow::Context as _;
+use serde::Serialize;
+use tersor::codec::Coder;
+use tersor_nets::prune::{Scope, count};
+use tersor_nets::shrink::{ShrinkOptions, ShrinkReport, ShrinkTask, shrink};
+use tersor_nets::train::Optimizer;
+
+/// What is printed.
+#[derive(Serialize)]
+struct Report<'a> {
+    ratio_paper: f64,
+    #[serde(flatten)]
+    shrunk: &'a ShrinkReport,
+}
+
+pub(crate) fn run(args: &ShrinkArgs, common: &Common) -> anyhow::Result<Status> {
+    check_output(&args.output)?;
+    let task = Task::open(&args.task, args.steps.augment)?;
+    let target = &args.target;
+    let bytes = target_bytes(&task.network, target.size, target.bpw, target.ratio)?;
+    let start = open_weights(&task.network, &args.weights)?;
+    let (_, all) = count(&start, Scope::WeightsAndBiases);
+    let keep = args
+        .keep
+        .as_deref()
+        .map(|text| parse_keep(text, all))
+        .transpose()?;
+    let coder: Option<Coder> = args.coder.into();
+    let options = ShrinkOptions {
+        bytes: bytes.context("give --size, --ratio or --bpw")?,
+        keep,
+        prune: schedule(&args.steps, args.epochs, args.steps.rate, Optimizer::ADAM),
+        stage: schedule(&args.steps, args.stage_epochs, args.stage_rate, Optimizer::ADAM),
+        n_stages: args.stages,
+        coder: coder.unwrap_or(Coder::Context),
+    };
+    let folder = &args.folder;
+    std::fs::create_dir_all(folder)
+        .with_context(|| format!("cannot make the folder {}", folder.display()))?;
+    let examples = args.steps.examples.of(task.train()?)?;
+    let teacher = teacher(&args.steps, &start, &task.device)?;
+    let bar = Bar::new(common.quiet);
+    let work = ShrinkTask {
+        network: &task.network,
+        examples: &examples,
+        device: &task.device,
+        teacher: teacher.as_ref(),
+        folder,
+        progress: &bar,
+    };
+    let shrunk = shrink(&work, start, &options, |part, report| {
+        bar.println(&format!(
+            "{part}: epoch {:3}  loss {:.4}  accuracy {:.2} %",
+            report.epoch,
+            report.loss,
+            100.0 * report.accuracy
+        ));
+    })?;
+    drop(bar);
+    tersor::write_file(&args.output.output, &shrunk.bytes, args.output.force)?;
+    let report = Report {
+        ratio_paper: 4.0 * task.network.n_trainable() as f64 / shrunk.bytes.len() as f64,
+        shrunk: &shrunk.report,
+    };
+    if args.json {
+        output::json(&report)?;
+    } else if !common.quiet {
+        output::say(&format!(
+            "{} bytes, paper's ratio {:.2}x, {} weights and biases are not zero",
+            output::thousands(report.shrunk.bytes),
+            report.ratio_paper,
+            output::thousands(report.shrunk.survivors[1] as u64)
+        ));
+    }
+    Ok(Status::Done)
+}

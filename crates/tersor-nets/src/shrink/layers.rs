@@ -1,0 +1,238 @@
+//! Weights on their grids: steps, symbols, and the size of the file that they make.
+
+use super::freeze::{Frozen, is_weight};
+use crate::graph::Network;
+use crate::sensitivity::Diagonal;
+use crate::{Error, Parameters, Result, fold};
+use std::path::{Path, PathBuf};
+use tersor::codec::{Coder, ContextPrices, Dtype, TensorInfo};
+use tersor::feedback::{LayerSymbols, Prices, Source, quantize_plain, step_for_slope};
+use tersor::options::{CompressOptions, Target};
+use tersor::{Compressor, Secant, Silent};
+
+/// Sensitivity of weights that stay: whatever their price, the nearest level is theirs.
+const PINNED: f32 = 1e30;
+/// Most files made to find a size, and how close is close enough, and aimed at.
+const MAX_FILES: usize = 12;
+const CLOSE: f64 = 0.98;
+const AIM: f64 = 0.99;
+/// Change of the logarithm of the slope per change of that of the size, to begin with.
+const GAIN: f64 = 3.0;
+/// Bits of a value that is not zero, sign included, and share of the bits of positions that contexts leave.
+const VALUE_BITS: f64 = 3.4;
+const POSITION_SHARE: f64 = 0.8;
+/// Share of a file that is weights.
+const WEIGHTS_SHARE: f64 = 0.93;
+
+/// A parameter's symbols.
+#[derive(Clone, Debug)]
+pub(super) struct Symbols {
+    pub(super) parameter: usize,
+    pub(super) layer: LayerSymbols,
+}
+
+/// How many weights go well with a file of some bytes: steps that are fine enough to matter little.
+pub(super) fn survivors_for(network: &Network, bytes: u64) -> usize {
+    let weights = network.parameters.iter().filter(|p| is_weight(p.role));
+    let n: usize = weights.map(crate::graph::ParameterSpec::len).sum();
+    let budget = 8.0 * bytes as f64 * WEIGHTS_SHARE;
+    let bits = |keep: f64| {
+        let position = POSITION_SHARE * (std::f64::consts::E * n as f64 / keep).log2();
+        keep * (VALUE_BITS + position)
+    };
+    let (mut low, mut high) = (1.0, n.max(1) as f64);
+    for _ in 0..60 {
+        let middle = f64::midpoint(low, high);
+        if bits(middle) < budget {
+            low = middle;
+        } else {
+            high = middle;
+        }
+    }
+    low.round() as usize
+}
+
+/// All weights of a network, and what their files take.
+pub(super) struct Layers<'a> {
+    network: &'a Network,
+    h: Diagonal,
+    /// Mean sensitivity of what is not zero, per parameter.
+    means: Vec<f64>,
+    steps: Vec<f32>,
+    coder: Coder,
+    sensitivity: PathBuf,
+}
+
+impl<'a> Layers<'a> {
+    /// Sensitivities are floored at `floor` times the mean over a tensor's weights that are not zero.
+    pub(super) fn new(
+        network: &'a Network,
+        parameters: &Parameters,
+        h: &Diagonal,
+        floor: f64,
+        coder: Coder,
+        sensitivity: &Path,
+    ) -> Self {
+        let (mut floored, mut means) = (Diagonal::new(), Vec::new());
+        for (i, _) in network.parameters.iter().enumerate() {
+            let values = h.get(i).map_or(&[][..], Vec::as_slice);
+            let alive = values
+                .iter()
+                .zip(parameters.values(i))
+                .filter(|(_, w)| **w != 0.0);
+            let (sum, n) = alive.fold((0.0, 0usize), |(sum, n), (h, _)| (sum + f64::from(*h), n + 1));
+            let mean = (sum / n.max(1) as f64).max(1e-20);
+            means.push(mean * (1.0 + floor));
+            floored.push(values.iter().map(|&h| h + (floor * mean) as f32).collect());
+        }
+        Self {
+            network,
+            h: floored,
+            means,
+            steps: vec![0.0; network.parameters.len()],
+            coder,
+            sensitivity: sensitivity.to_owned(),
+        }
+    }
+
+    pub(super) fn sensitivities(&self) -> &Diagonal {
+        &self.h
+    }
+
+    /// Gives every weight its symbol, those that stay the one they have, in the order of the file.
+    pub(super) fn quantize(
+        &self,
+        parameters: &Parameters,
+        frozen: &Frozen,
+        slope: f64,
+    ) -> Result<Vec<Symbols>> {
+        let mut context = (self.coder == Coder::Context).then(ContextPrices::new);
+        let mut found = Vec::new();
+        for (i, spec) in self.network.parameters.iter().enumerate() {
+            let (true, Some(h), Some(&step)) = (is_weight(spec.role), self.h.get(i), self.steps.get(i))
+            else {
+                continue;
+            };
+            let info = TensorInfo {
+                name: spec.name.clone(),
+                dtype: Dtype::F32,
+                shape: spec.shape.iter().map(|&n| n as u64).collect(),
+                shard: 0,
+            };
+            let h: Vec<f32> = h
+                .iter()
+                .enumerate()
+                .map(|(element, &h)| frozen.at(i, element).map_or(h, |_| PINNED))
+                .collect();
+            let source = Source::per_weight(parameters.values(i), &h);
+            let prices = context.as_mut().map_or(Prices::Order0, Prices::Context);
+            let layer = quantize_plain(&info, &source, step, slope, prices)?;
+            found.push(Symbols { parameter: i, layer });
+        }
+        Ok(found)
+    }
+
+    /// The file of these symbols; what is not on a grid of its own takes what is left of the bytes.
+    pub(super) fn file(&self, parameters: &Parameters, symbols: &[Symbols], bytes: u64) -> Result<Vec<u8>> {
+        self.compress(parameters, symbols, &Target::SizeBytes(bytes))
+    }
+
+    fn compress(&self, parameters: &Parameters, symbols: &[Symbols], target: &Target) -> Result<Vec<u8>> {
+        let mut folded = parameters.clone();
+        fold(self.network, &mut folded)?;
+        let checkpoint = folded.to_checkpoint()?;
+        let options = CompressOptions::default()
+            .with_sensitivity(&self.sensitivity)
+            .with_coder(Some(self.coder));
+        let name = |i: usize| self.network.parameters.get(i).map_or("", |p| &p.name);
+        let given = symbols
+            .iter()
+            .map(|s| (name(s.parameter).to_owned(), s.layer.clone()));
+        let compressor = Compressor::with_symbols(&checkpoint, options, given, &Silent)?;
+        Ok(compressor.compress(target, &Silent)?.bytes)
+    }
+
+    /// Steps for a slope, each where a bit buys as much loss as the slope says.
+    fn set_steps(&mut self, parameters: &Parameters, slope: f64) {
+        for (i, (step, mean)) in self.steps.iter_mut().zip(&self.means).enumerate() {
+            let largest = parameters.values(i).iter().fold(0.0f32, |m, w| m.max(w.abs()));
+            // At least one level besides zero.
+            *step =
+                step_for_slope(slope, *mean).clamp(largest * 1e-4, (largest * 2.0).max(f32::MIN_POSITIVE));
+        }
+    }
+
+    /// Bytes of a file at a slope over those wanted.
+    fn size(&self, parameters: &Parameters, frozen: &Frozen, slope: f64, bytes: u64) -> Result<f64> {
+        let symbols = self.quantize(parameters, frozen, slope)?;
+        let file = self.compress(parameters, &symbols, &Target::Slope(slope))?;
+        Ok(file.len() as f64 / bytes as f64)
+    }
+
+    /// Chooses all steps such that the file has a size: the slope that they are for.
+    ///
+    /// # Errors
+    /// [`Error::Input`] if no steps give such a file.
+    pub(super) fn choose_steps(&mut self, parameters: &Parameters, bytes: u64) -> Result<f64> {
+        let frozen = Frozen::zeros(self.network, parameters);
+        let mut energies: Vec<f64> = Vec::new();
+        for (i, spec) in self.network.parameters.iter().enumerate() {
+            let values = parameters.values(i);
+            let alive = values.iter().filter(|w| **w != 0.0).count().max(1);
+            let square: f64 = values.iter().map(|w| f64::from(*w) * f64::from(*w)).sum();
+            let mean = self.means.get(i).copied().unwrap_or(0.0);
+            if is_weight(spec.role) {
+                energies.push(mean * square / alive as f64);
+            }
+        }
+        energies.sort_unstable_by(f64::total_cmp);
+        // Steps of about a third of the deviation of the median layer.
+        let start = energies.get(energies.len() / 2).copied().unwrap_or(1.0) * 0.0058;
+        let at = |layers: &mut Self, slope: f64| {
+            layers.set_steps(parameters, slope);
+            layers.size(parameters, &frozen, slope, bytes)
+        };
+        let slope = search(start, |slope| at(self, slope))?;
+        self.set_steps(parameters, slope);
+        Ok(slope)
+    }
+
+    /// The slope at which, on the steps there are, the file has a size; a small one if even that takes no more.
+    ///
+    /// # Errors
+    /// [`Error::Input`] if no slope gives such a file.
+    pub(super) fn fit(
+        &self,
+        parameters: &Parameters,
+        frozen: &Frozen,
+        slope: f64,
+        bytes: u64,
+    ) -> Result<f64> {
+        search(slope, |slope| self.size(parameters, frozen, slope, bytes))
+    }
+}
+
+/// The slope at which a size, in units of what is wanted, is just below 1.
+fn search(start: f64, mut size: impl FnMut(f64) -> Result<f64>) -> Result<f64> {
+    let mut x = start.max(1e-30).ln();
+    let mut secant = Secant::falling((x - 14.0, x + 9.0), GAIN);
+    let mut best: Option<(f64, f64)> = None;
+    for _ in 0..MAX_FILES {
+        let found = size(x.exp())?;
+        if found <= 1.0 && best.is_none_or(|(most, _)| found > most) {
+            best = Some((found, x));
+        }
+        if (CLOSE..=1.0).contains(&found) {
+            break;
+        }
+        secant.add(x, found.ln() - AIM.ln());
+        match secant.next(x) {
+            Some(next) => x = next,
+            None => break,
+        }
+    }
+    let found = best.map(|(_, x)| x.exp());
+    found.ok_or_else(|| {
+        Error::Input("no file of this size was found; allow more bytes, or let fewer weights remain".into())
+    })
+}

@@ -1,0 +1,150 @@
+//! Networks trained to be small, beside what compression without training makes of them.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::print_stderr,
+    reason = "helpers of tests may fail a test and say what they saw"
+)]
+
+mod support;
+
+use support::small::{decoded, examples, scores, small, trained};
+use tersor::options::{CompressOptions, Target};
+use tersor::{Compressor, Silent};
+use tersor_codec::{Codebook, Coder, Limits, QuantizedCheckpoint, TensorData};
+use tersor_nets::graph::Network;
+use tersor_nets::shrink::{ShrinkOptions, ShrinkTask, Shrunk, shrink};
+use tersor_nets::train::{Optimizer, Schedule, Teacher, TrainOptions};
+use tersor_nets::{Device, Parameters, Result, open_device};
+
+const BYTES: u64 = 1_600; // half a bit per weight
+
+fn training(epochs: usize, peak: f64) -> TrainOptions {
+    TrainOptions {
+        epochs,
+        batch: 50,
+        seed: 2,
+        optimizer: Optimizer::ADAM,
+        schedule: Schedule::Cosine {
+            peak,
+            warmup: 0.1,
+            floor: 0.05,
+        },
+    }
+}
+
+fn options() -> ShrinkOptions {
+    ShrinkOptions {
+        bytes: BYTES,
+        keep: None,
+        prune: training(6, 2e-3),
+        stage: training(2, 1e-3),
+        n_stages: 3,
+        coder: Coder::Context,
+    }
+}
+
+fn run(
+    network: &Network,
+    start: &Parameters,
+    device: &Device,
+    folder: &std::path::Path,
+    options: &ShrinkOptions,
+    teacher: Option<&Teacher>,
+) -> Result<(Shrunk, usize)> {
+    let task = ShrinkTask {
+        network,
+        examples: &examples(1500, 1),
+        device,
+        teacher,
+        folder,
+        progress: &Silent,
+    };
+    let mut epochs = 0;
+    let shrunk = shrink(&task, start.clone(), options, |_, _| epochs += 1)?;
+    Ok((shrunk, epochs))
+}
+
+fn accuracy(network: &Network, file: &[u8], device: &Device) -> f64 {
+    scores(network, &decoded(network, file), device, None)
+        .summary()
+        .accuracy
+}
+
+#[test]
+fn a_shrunken_network_is_far_better_than_a_compressed_one_of_its_size() {
+    let (network, device) = (small(), open_device("cpu").unwrap());
+    let original = trained(&network, &device);
+    let folder = tempfile::tempdir().unwrap();
+    let (shrunk, epochs) = run(&network, &original, &device, folder.path(), &options(), None).unwrap();
+    assert_eq!(epochs, 6 + 3 * 2);
+    let size = shrunk.bytes.len() as f64 / BYTES as f64;
+    assert!((0.93..=1.0).contains(&size), "{size} of the size");
+    assert_eq!(shrunk.report.bytes, shrunk.bytes.len() as u64);
+
+    let checkpoint = original.to_checkpoint().unwrap();
+    let plain = CompressOptions::default().with_coder(Some(Coder::Context));
+    let plain = Compressor::new(&checkpoint, plain).unwrap();
+    let plain = plain.compress(&Target::SizeBytes(BYTES), &Silent).unwrap();
+    let whole = scores(&network, &original, &device, None).summary().accuracy;
+    let (ours, theirs) = (
+        accuracy(&network, &shrunk.bytes, &device),
+        accuracy(&network, &plain.bytes, &device),
+    );
+    eprintln!("accuracy {whole:.3}; in {BYTES} bytes {ours:.3} shrunken, {theirs:.3} compressed");
+    assert!(ours > whole - 0.1 && ours > theirs + 0.05, "{ours} {theirs}");
+
+    // Weights are on grids, without tables of levels.
+    let quantized = QuantizedCheckpoint::decode(&shrunk.bytes, Limits::default()).unwrap();
+    for tensor in quantized.tensors.iter().filter(|t| t.info.shape.len() > 1) {
+        let TensorData::Quantized { codebook, .. } = tensor.data else {
+            panic!("{} is not quantized", tensor.info.name);
+        };
+        assert!(matches!(quantized.codebooks[codebook], Codebook::Grid { .. }));
+    }
+
+    // The same again takes no training; other settings are refused.
+    let (again, epochs) = run(&network, &original, &device, folder.path(), &options(), None).unwrap();
+    assert!(again.bytes == shrunk.bytes && epochs == 0, "{epochs} epochs");
+    let other = ShrinkOptions {
+        bytes: 2000,
+        ..options()
+    };
+    let refused = run(&network, &original, &device, folder.path(), &other, None).unwrap_err();
+    assert!(refused.to_string().contains("other settings"), "{refused}");
+}
+
+#[test]
+fn a_teacher_stands_in_for_labels() {
+    let (network, device) = (small(), open_device("cpu").unwrap());
+    let original = trained(&network, &device);
+    let teacher = Teacher::new(&original, 2.0, &device);
+    let folder = tempfile::tempdir().unwrap();
+    let (shrunk, _) = run(
+        &network,
+        &original,
+        &device,
+        folder.path(),
+        &options(),
+        Some(&teacher),
+    )
+    .unwrap();
+    let whole = scores(&network, &original, &device, None).summary().accuracy;
+    let ours = accuracy(&network, &shrunk.bytes, &device);
+    assert!(ours > whole - 0.1, "{ours} of {whole}");
+}
+
+#[test]
+fn a_size_out_of_reach_is_told() {
+    let (network, device) = (small(), open_device("cpu").unwrap());
+    let original = Parameters::random(&network, 1);
+    let folder = tempfile::tempdir().unwrap();
+    let none = ShrinkOptions {
+        bytes: 60,
+        prune: training(0, 1e-3),
+        stage: training(0, 1e-3),
+        ..options()
+    };
+    let refused = run(&network, &original, &device, folder.path(), &none, None).unwrap_err();
+    assert!(refused.to_string().contains("allow more"), "{refused}");
+}
