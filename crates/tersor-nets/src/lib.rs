@@ -4,6 +4,7 @@
 //! pruning, sensitivities, repair of normalisation, fine-tuning of shared values and evaluation, each written once for all
 //! models. This is the only crate that names the deep-learning framework.
 
+pub mod canon;
 mod convolution;
 mod device;
 mod error;

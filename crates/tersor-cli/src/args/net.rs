@@ -50,6 +50,8 @@ pub(crate) enum NetCommand {
     Repair(RepairArgs),
     /// Fold the running statistics of batch-norm into its scale and shift.
     Fold(FoldArgs),
+    /// Sort hidden units and empty those without effect, which the network's function does not depend on.
+    Canon(CanonArgs),
     /// Repeat an experiment of the paper, or check the files of one.
     Reproduce(ReproduceArgs),
 }
@@ -540,12 +542,9 @@ pub(crate) struct RepairArgs {
     pub(crate) output: OutputArgs,
 }
 
-/// Arguments of `net fold`.
+/// A checkpoint that is rewritten, and its network.
 #[derive(Args, Debug)]
-#[command(after_help = "\
-Examples:
-  tersor net fold --net resnet32 resnet32.safetensors -o folded.safetensors")]
-pub(crate) struct FoldArgs {
+pub(crate) struct RewriteArgs {
     /// A checkpoint.
     #[arg(value_name = "WEIGHTS", value_hint = ValueHint::AnyPath)]
     pub(crate) weights: PathBuf,
@@ -555,6 +554,31 @@ pub(crate) struct FoldArgs {
     /// Where to.
     #[command(flatten)]
     pub(crate) output: OutputArgs,
+}
+
+/// Arguments of `net fold`.
+#[derive(Args, Debug)]
+#[command(after_help = "\
+Examples:
+  tersor net fold --net resnet32 resnet32.safetensors -o folded.safetensors")]
+pub(crate) struct FoldArgs {
+    /// What.
+    #[command(flatten)]
+    pub(crate) rewrite: RewriteArgs,
+}
+
+/// Arguments of `net canon`.
+#[derive(Args, Debug)]
+#[command(after_help = "\
+Examples:
+  tersor net canon --net lenet5 pruned.safetensors -o sorted.safetensors")]
+pub(crate) struct CanonArgs {
+    /// What.
+    #[command(flatten)]
+    pub(crate) rewrite: RewriteArgs,
+    /// Print one JSON object instead of text.
+    #[arg(long)]
+    pub(crate) json: bool,
 }
 
 /// An experiment of the paper.

@@ -1,6 +1,7 @@
 //! Networks trained to be small: pruned in float by loss per bit, then quantized a part at a time while the rest trains on.
 //!
-//! First the least valuable weights go, while the others train ([`Pruner`]). Then, in a few stages, the most sensitive weights that are
+//! First the least valuable weights go, while the others train ([`Pruner`]), and what is left is brought into canonical order
+//! ([`canon`]). Then, in a few stages, the most sensitive weights that are
 //! still free are rounded to their grids at the prices of the file's coder and stay there, and the others train on to make up for it; in
 //! the last stage only biases and normalisation are left to train. Sizes are those of real files.
 //!
@@ -14,6 +15,7 @@
 mod freeze;
 mod layers;
 
+use crate::canon::canon;
 use crate::examples::Examples;
 use crate::graph::Network;
 use crate::prune::{PruneOptions, Pruner, Scope, Score, count};
@@ -138,7 +140,8 @@ pub fn shrink(
     mut say: impl FnMut(&str, &EpochReport),
 ) -> Result<Shrunk> {
     claim(task, options)?;
-    let (mut parameters, h) = prune(task, start, options, &mut say)?;
+    let (mut parameters, mut h) = prune(task, start, options, &mut say)?;
+    canon(task.network, &mut parameters).reorder(task.network, &mut h);
     let pruned = count(&parameters, Scope::WeightsAndBiases).0;
     let sensitivity = task.folder.join("sensitivities.safetensors");
     let recorded = Recorded {

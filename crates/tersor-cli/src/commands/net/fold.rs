@@ -6,6 +6,7 @@ use crate::args::net::FoldArgs;
 use anyhow::bail;
 
 pub(crate) fn run(args: &FoldArgs) -> anyhow::Result<Status> {
+    let args = &args.rewrite;
     check_output(&args.output)?;
     let network = tersor_nets::task::network(&args.net)?;
     let mut parameters = open_weights(&network, &args.weights)?;

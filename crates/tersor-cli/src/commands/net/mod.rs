@@ -1,5 +1,6 @@
 //! `tersor net`: networks trained, measured and changed.
 
+mod canon;
 mod compress;
 mod evaluate;
 mod finetune;
@@ -44,6 +45,7 @@ pub(crate) fn run(command: &NetCommand, common: &Common) -> anyhow::Result<Statu
         NetCommand::Finetune(args) => finetune::run(args, common),
         NetCommand::Repair(args) => repair::run(args, common),
         NetCommand::Fold(args) => fold::run(args),
+        NetCommand::Canon(args) => canon::run(args, common),
         NetCommand::Reproduce(args) => reproduce::run(args, common),
     }
 }
