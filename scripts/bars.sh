@@ -3,17 +3,19 @@
 #
 #     TERSOR_DATA=/path/to/data scripts/bars.sh FOLDER [NETWORK...]
 #
-# NETWORK is resnet32, squeezenet1_1 or stories260k; all of them without one. What is reported is measured on examples on which
+# TERSOR names the command; without it, it is built. NETWORK is resnet32, squeezenet1_1 or stories260k; all of them without one. What is reported is measured on examples on which
 # nothing was chosen or calibrated: ResNet-32 on the test images but every tenth, and on all; SqueezeNet on all but the first 150;
-# stories260K on the pieces of text after the first 150.
+# stories260K on the first 150 pieces of text.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 : "${TERSOR_DATA:?names the folder that holds weights/ and the data sets}"
 out=${1:?names the folder for the results}
 shift
 mkdir -p "$out"
-cargo build --release --package tersor-cli
-tersor=${CARGO_TARGET_DIR:-target}/release/tersor
+if [[ -z ${TERSOR:-} ]]; then
+    cargo build --release --package tersor-cli
+fi
+tersor=${TERSOR:-${CARGO_TARGET_DIR:-target}/release/tersor}
 weights=$TERSOR_DATA/weights
 
 # measure NAME CHECKPOINT EXAMPLES TASK...: prints the row of a file.
@@ -65,7 +67,7 @@ squeezenet1_1() {
     local ratio
     for ratio in 9 12; do
         row "squeezenet1_1-$ratio" "$weights/squeezenet1_1-imagenet.safetensors" ..150 150.. \
-            -- --net squeezenet1_1 --data "$TERSOR_DATA/imagenet650" -- --ratio "$ratio" --samples 150
+            -- --net squeezenet1_1 --data "$TERSOR_DATA/imagenet650" -- --ratio "$ratio" --samples 150 --repair mean
     done
 }
 
@@ -77,7 +79,7 @@ stories260k() {
  "tie_word_embeddings": true, "rope_interleaved": true}
 JSON
     for bpw in 3 4 5; do
-        row "stories260k-$bpw" "$weights/stories260k.safetensors" ..150 150.. \
+        row "stories260k-$bpw" "$weights/stories260k.safetensors" 150.. ..150 \
             -- --net "llama:$config" --data "$TERSOR_DATA/text/tinystories-cased.txt" \
             --tokenizer "$weights/stories260k-tok512.bin" -- --bpw "$bpw" --samples 150
     done

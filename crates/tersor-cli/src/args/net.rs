@@ -243,6 +243,9 @@ pub(crate) struct SensitivityArgs {
     /// Training examples used; test examples if there are none.
     #[arg(long, value_name = "N", default_value_t = 1000)]
     pub(crate) samples: usize,
+    /// Examples to choose from: a range such as ..150, or 0%10 for every tenth, !0%10 for the others.
+    #[arg(long, value_name = "WHICH", default_value = "0..")]
+    pub(crate) examples: Selection,
     /// Examples per pass. Default: 5 for Fisher and Adam, 50 otherwise.
     #[arg(long, value_name = "N")]
     pub(crate) batch: Option<usize>,

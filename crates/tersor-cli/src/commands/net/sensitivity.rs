@@ -6,6 +6,7 @@ use crate::args::Common;
 use crate::args::net::{EstimatorArg, SensitivityArgs};
 use crate::progress::Bar;
 use tersor_nets::Parameters;
+use tersor_nets::examples::Examples as _;
 use tersor_nets::sensitivity::{
     AdamOptions, Diagonal, FisherOptions, GramOptions, HutchinsonOptions, Labels, Recorded, adam_moments,
     fisher, hutchinson, moments, second_order, write_sensitivities,
@@ -21,7 +22,7 @@ fn measure(
     parameters: &Parameters,
     bar: &Bar,
 ) -> anyhow::Result<Measured> {
-    let examples = task.calibration();
+    let examples = &args.examples.of(task.calibration())?;
     let (network, device, samples, seed) = (&task.network, &task.device, args.samples, args.seed);
     let batch = args.batch.unwrap_or(match args.estimator {
         EstimatorArg::Hessian | EstimatorArg::Hutchinson => 50,
@@ -97,7 +98,7 @@ pub(crate) fn run(args: &SensitivityArgs, common: &Common) -> anyhow::Result<Sta
     check_output(&args.output)?;
     let task = Task::open(&args.task, args.augment)?;
     let parameters = open_weights(&task.network, &args.weights)?;
-    let examples = task.calibration();
+    let examples = &args.examples.of(task.calibration())?;
     let bar = Bar::new(common.quiet);
     let (estimator, diagonal, settings) = measure(args, &task, &parameters, &bar)?;
     let (network, device, samples) = (&task.network, &task.device, args.samples);
