@@ -3,7 +3,9 @@
 #
 #     TERSOR_DATA=/path/to/data scripts/bars.sh FOLDER [NETWORK...]
 #
-# TERSOR names the command; without it, it is built. NETWORK is resnet32, squeezenet1_1 or stories260k; all of them without one. What is reported is measured on examples on which
+# TERSOR names the command; without it, it is built.
+#
+# NETWORK is resnet32, squeezenet1_1 or stories260k; all of them without one. What is reported is measured on examples on which
 # nothing was chosen or calibrated: ResNet-32 on the test images but every tenth, and on all; SqueezeNet on all but the first 150;
 # stories260K on the first 150 pieces of text.
 set -euo pipefail

@@ -1,7 +1,22 @@
 //! Folding batch-norm: running statistics go into scale and shift, and become 0 and 1.
 
 use crate::graph::{Network, Op};
+use crate::sensitivity::Diagonal;
 use crate::{Parameters, Result};
+
+/// Brings sensitivities along: with s' = s sqrt(1 + e) / sqrt(v + e), those of scales become h (v + e) / (1 + e). Shifts' stay.
+/// To be called before [`fold`], which makes all v 1.
+pub fn fold_sensitivities(network: &Network, parameters: &Parameters, h: &mut Diagonal) {
+    for node in &network.nodes {
+        let (Op::BatchNorm(norm), &[scale, _, _, variance]) = (&node.op, node.parameters.as_slice()) else {
+            continue;
+        };
+        let values = h.get_mut(scale).map_or(&mut [][..], Vec::as_mut_slice);
+        for (h, &v) in values.iter_mut().zip(parameters.values(variance)) {
+            *h *= ((f64::from(v) + norm.epsilon) / (1.0 + norm.epsilon)) as f32;
+        }
+    }
+}
 
 /// Rewrites every batch-norm layer so that its mean is 0 and its variance 1, and the network computes the same. Names and
 /// shapes stay, so the checkpoint loads wherever the original did; constant statistics cost a compressed file nothing.

@@ -228,8 +228,9 @@ pub struct PruneOptions {
 pub struct Pruner {
     options: PruneOptions,
     from: usize,
-    steps: usize,
     masks: Masks,
+    /// Whether the masks know what the training begins, or goes on, with.
+    begun: bool,
     /// The first thing that went wrong.
     pub failure: Option<String>,
 }
@@ -243,7 +244,7 @@ impl Pruner {
         Self {
             from: count(parameters, options.scope).0,
             masks: masks_of_zeros(parameters, options.scope),
-            steps: 0,
+            begun: false,
             failure: None,
             options,
         }
@@ -259,7 +260,11 @@ impl Pruner {
 }
 
 impl Constraint for Pruner {
-    fn gradients(&mut self, gradients: &mut Gradients, _: &Parameters, _: f64) {
+    fn gradients(&mut self, gradients: &mut Gradients, parameters: &Parameters, _: f64) {
+        if !self.begun {
+            self.masks = masks_of_zeros(parameters, self.options.scope);
+            self.begun = true;
+        }
         for (gradient, mask) in gradients.iter_mut().zip(&self.masks) {
             for (g, _) in gradient.iter_mut().zip(mask).filter(|(_, alive)| !**alive) {
                 *g = 0.0;
@@ -268,8 +273,8 @@ impl Constraint for Pruner {
     }
 
     fn parameters(&mut self, parameters: &mut Parameters, state: &OptimizerState, done: f64) {
-        self.steps += 1;
-        let is_due = self.steps.is_multiple_of(self.options.every.max(1)) && done <= self.options.until;
+        let every = self.options.every.max(1) as u64;
+        let is_due = state.steps.is_multiple_of(every) && done <= self.options.until;
         let is_last =
             done >= self.options.until && count(parameters, self.options.scope).0 > self.options.keep;
         if is_due || is_last {

@@ -17,7 +17,7 @@ use tersor_data::Random;
 use tersor_nets::canon::canon;
 use tersor_nets::examples::{Batch, BatchInput};
 use tersor_nets::gradient::logits;
-use tersor_nets::graph::{Input, Network, Role, Weights};
+use tersor_nets::graph::{Builder, Input, Linear, Network, Role, Weights};
 use tersor_nets::models::{lenet5, resnet, squeezenet1_1};
 use tersor_nets::{Parameters, open_device};
 
@@ -119,6 +119,34 @@ fn units_without_effect_are_emptied() {
         .map(|row| row.iter().filter(|w| **w != 0.0).count())
         .collect();
     assert!(rows[0] > 0 && rows[499] == 0);
+}
+
+#[test]
+fn a_unit_may_be_read_before_and_behind_a_rectifier() {
+    let mut b = Builder::new("both", Input::Image([1, 2, 2]));
+    let linear = |inputs, outputs| Linear {
+        inputs,
+        outputs,
+        bias: true,
+    };
+    let x = b.flatten(0);
+    let x = b.linear("hidden", x, linear(4, 3));
+    let before = b.linear("before", x, linear(3, 2));
+    let x = b.relu(x);
+    let behind = b.linear("behind", x, linear(3, 2));
+    b.add(before, behind);
+    let network = b.finish();
+    let mut parameters = sparse(&network, 1, 8);
+    // The first unit is always its bias, which a rectifier takes away.
+    parameters.values_mut(network.parameter("hidden.weight").unwrap())[..4].fill(0.0);
+    parameters.values_mut(network.parameter("hidden.bias").unwrap())[0] = -1.5;
+    let (a, done) = (output(&network, &parameters), canon(&network, &mut parameters));
+    let b = output(&network, &parameters);
+    assert!(done.n_units == 3 && done.n_dead >= 1, "{done:?}");
+    assert!(
+        a.iter().zip(&b).all(|(a, b)| (a - b).abs() < 1e-5),
+        "{a:?} became {b:?}"
+    );
 }
 
 #[test]

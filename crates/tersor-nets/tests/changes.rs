@@ -138,6 +138,46 @@ fn pruning_keeps_what_it_is_told_and_zeros_stay() {
     }
 }
 
+#[test]
+fn pruning_that_goes_on_keeps_its_zeros() {
+    let network = tiny();
+    let start = trained(&network, 3, None);
+    let (examples, device) = (tiny_examples(200, 1), open_device("cpu").unwrap());
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("prune.safetensors");
+    let prune = PruneOptions {
+        keep: 40,
+        score: Score::Loss,
+        scope: PruneScope::Weights,
+        until: 0.9,
+        every: 5,
+    };
+    let run = |epochs: usize| {
+        let run = TrainingRun {
+            network: &network,
+            examples: &examples,
+            device: &device,
+            options: &options(epochs),
+            teacher: None,
+            path: Some(&path),
+        };
+        let make = |p: &Parameters| Pruner::new(p, prune);
+        run.run(start.clone(), make, &Silent, |_| ()).unwrap()
+    };
+    let (before, state, _) = run(2);
+    // A killed run begins with the same weights as before, and finds where it was.
+    let (after, later, _) = run(6);
+    assert!(later.steps > state.steps);
+    for ((spec, a), (_, b)) in before.iter().zip(after.iter()) {
+        let came_back = a.iter().zip(b).filter(|(a, b)| **a == 0.0 && **b != 0.0).count();
+        let is_pruned = spec.role == tersor_nets::graph::Role::Weight;
+        assert!(!is_pruned || came_back == 0, "{}: {came_back}", spec.name);
+    }
+    // Second moments are those of the run, before and after.
+    let (_, again, _) = run(6);
+    assert!(again == later);
+}
+
 fn quantized(parameters: &Parameters, method: Method, target: Target) -> QuantizedCheckpoint {
     let checkpoint = parameters.to_checkpoint().unwrap();
     let options = CompressOptions::default()

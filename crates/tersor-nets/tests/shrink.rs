@@ -106,12 +106,16 @@ fn a_shrunken_network_is_far_better_than_a_compressed_one_of_its_size() {
     // The same again takes no training; other settings are refused.
     let (again, epochs) = run(&network, &original, &device, folder.path(), &options(), None).unwrap();
     assert!(again.bytes == shrunk.bytes && epochs == 0, "{epochs} epochs");
+    assert_eq!(again.report, shrunk.report);
     let other = ShrinkOptions {
         bytes: 2000,
         ..options()
     };
     let refused = run(&network, &original, &device, folder.path(), &other, None).unwrap_err();
     assert!(refused.to_string().contains("other settings"), "{refused}");
+    let start = Parameters::random(&network, 1);
+    let refused = run(&network, &start, &device, folder.path(), &options(), None).unwrap_err();
+    assert!(refused.to_string().contains("weights"), "{refused}");
 }
 
 #[test]

@@ -69,7 +69,7 @@ pub(crate) struct Coding {
     /// Index in [`Design::codebooks`].
     pub(crate) codebook: usize,
     pub(crate) assigner: Assigner,
-    /// Expected counts and loss; exact for all methods but grids, which may do slightly better.
+    /// Expected counts and loss; exact for all methods but grids, which may do slightly better, and choose other symbols in context.
     pub(crate) report: Report,
 }
 

@@ -205,10 +205,19 @@ fn quantized_group(
     segments: &[Segment],
     coder: Coder,
 ) -> Result<Coded> {
-    let mut prices = (coder == Coder::Context).then(ContextPrices::new);
+    // Prices are needed up to the last tensor on a grid.
+    let is_priced = |segment: &Segment| {
+        let coding = design.codings.get(segment.item).and_then(Option::as_ref);
+        coding.is_some_and(|c| matches!(c.assigner, Assigner::Grid(..)))
+    };
+    let n_priced = match coder {
+        Coder::Context => segments.iter().rposition(is_priced).map_or(0, |last| last + 1),
+        _ => 0,
+    };
+    let mut prices = ContextPrices::new();
     let mut reports = Vec::with_capacity(segments.len());
     let mut parts: Vec<(Vec<u16>, &Codebook, Dequantizer<'_>)> = Vec::with_capacity(segments.len());
-    for (segment, loaded) in segments.iter().zip(loaded) {
+    for (at, (segment, loaded)) in segments.iter().zip(loaded).enumerate() {
         let (Some(info), Some(Some(coding))) = (
             designer.tensors().get(segment.item),
             design.codings.get(segment.item),
@@ -219,13 +228,11 @@ fn quantized_group(
         let mut symbols = vec![0; source.len()];
         let codebook = design.codebooks.get(coding.codebook).ok_or(Error::SelfCheck)?;
         let start = segment.start as usize;
-        let report = match &mut prices {
-            Some(prices) => {
-                assign_in_context(prices, (codebook, coding), (info, start), &source, &mut symbols)?
-            }
-            None => {
-                assign(&coding.assigner, start, &source, &mut symbols).map_err(Error::quantize(&info.name))?
-            }
+        let report = if at < n_priced {
+            let coding = (codebook, coding);
+            assign_in_context(&mut prices, coding, (info, start), &source, &mut symbols)?
+        } else {
+            assign(&coding.assigner, start, &source, &mut symbols).map_err(Error::quantize(&info.name))?
         };
         reports.push((
             segment.item,
@@ -324,10 +331,17 @@ pub(crate) fn estimate_gap_saving_bytes(
     samples: &Samples,
     coder: Option<Coder>,
 ) -> Result<f64> {
+    if coder == Some(Coder::Context) {
+        return Ok(0.0);
+    }
     let saving = |(index, coding): (usize, &Option<Coding>)| -> Result<f64> {
         let Some(coding) = coding else {
             return Ok(0.0);
         };
+        // Symbols that are known came with estimates of their own, and one symbol has no gaps.
+        if matches!(coding.assigner, Assigner::Symbols(_) | Assigner::Constant) {
+            return Ok(0.0);
+        }
         let zero = design
             .codebooks
             .get(coding.codebook)

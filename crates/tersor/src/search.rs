@@ -23,7 +23,7 @@ const CLOSE: f64 = 0.99;
 const AIM: f64 = 0.996;
 /// An estimate this close to the aim is worth a real file.
 const NEAR: f64 = 1e-3;
-/// Where the product of two estimates of the excess is below this, the line through them meets the aim closely enough.
+/// Where the product of the excesses on both sides is above minus this, the line between them meets the aim closely enough.
 const STRAIGHT: f64 = 1e-4;
 /// Excess below which estimates take gaps into account.
 const GAPS_FROM: f64 = 0.05;
@@ -142,8 +142,12 @@ impl Search<'_, '_> {
 
     /// What the gaps between survivors take off such an estimate.
     fn gap_saving(&self, design: &Design, samples: &Samples) -> Result<f64> {
-        let bytes = estimate_gap_saving_bytes(self.designer, design, samples, self.coder)?;
-        Ok(self.in_units(bytes, 0.0))
+        match self.goal {
+            Goal::Bytes(bytes) => {
+                Ok(estimate_gap_saving_bytes(self.designer, design, samples, self.coder)? / bytes)
+            }
+            Goal::Loss(_) => Ok(0.0),
+        }
     }
 
     fn in_units(&self, size: f64, loss: f64) -> f64 {
@@ -237,6 +241,7 @@ fn slopes(search: &mut Search<'_, '_>) -> Result<()> {
                 // They matter little to where to look, and much to the last percent; a real file knows them.
                 error += response(value - search.gap_saving(&design, &samples)?) - without_gaps;
                 knows_gaps = true;
+                (guide, last) = (secant.clone(), f64::INFINITY);
             }
             let y = without_gaps + error;
             guide.add(x, y);
@@ -246,7 +251,7 @@ fn slopes(search: &mut Search<'_, '_>) -> Result<()> {
             };
             x = next;
             estimated = -error;
-            if (y * last).abs() < STRAIGHT {
+            if (-STRAIGHT..0.0).contains(&(y * last)) {
                 break;
             }
             last = y;

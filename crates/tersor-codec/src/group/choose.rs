@@ -191,7 +191,7 @@ fn gaps_that_pay(
     bits: impl Fn(&[u64]) -> f64,
 ) -> Option<(u32, f64)> {
     let n_zeros = counts.get(usize::from(zero)).copied().unwrap_or(0);
-    if counts.len() < 2 || n_zeros * 2 < counts.iter().sum() {
+    if counts.len() < 2 || n_zeros == 0 || n_zeros * 2 < counts.iter().sum() {
         return None;
     }
     let mut survivors = counts.to_vec();

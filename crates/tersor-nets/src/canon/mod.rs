@@ -8,7 +8,7 @@ mod units;
 use crate::Parameters;
 use crate::graph::{Network, Op};
 use serde::Serialize;
-use units::{Group, Place, groups};
+use units::{Group, Place, Reader, groups};
 
 /// What was done to a network.
 #[derive(Clone, Debug, Default, PartialEq, Serialize)]
@@ -17,7 +17,7 @@ pub struct Canonical {
     pub n_units: usize,
     /// Of those, units that nothing reads or that are always the same, emptied.
     pub n_dead: usize,
-    /// Weights and biases that became zero with them.
+    /// Weights, biases, scales and shifts that became zero with them.
     pub n_dropped: usize,
     /// For each group its places and the order of its units: the new first one was `order[0]`.
     #[serde(skip)]
@@ -84,7 +84,7 @@ fn permute(
             }
         });
     }
-    for &(place, _) in &group.columns {
+    for &Reader { place, .. } in &group.readers {
         with(place.parameter, &mut |values| {
             let before = values.clone();
             for (to, &from) in order.iter().enumerate() {
@@ -110,9 +110,9 @@ fn n_alive(values: &[f32], range: std::ops::Range<usize>) -> usize {
 fn counts(network: &Network, group: &Group, parameters: &Parameters, unit: usize) -> [usize; 2] {
     let rows = group.rows.iter();
     let rows = rows.map(|&p| n_alive(parameters.values(p.parameter), row_range(network, p, unit)));
-    let columns = group.columns.iter().map(|&(p, _)| {
-        let values = parameters.values(p.parameter);
-        column_ranges(network, p, unit)
+    let columns = group.readers.iter().map(|&Reader { place, .. }| {
+        let values = parameters.values(place.parameter);
+        column_ranges(network, place, unit)
             .map(|range| n_alive(values, range))
             .sum::<usize>()
     });
@@ -144,7 +144,7 @@ fn empty_producers(network: &Network, group: &Group, parameters: &mut Parameters
 
 fn empty_consumers(network: &Network, group: &Group, parameters: &mut Parameters, unit: usize) -> usize {
     let mut n = 0;
-    for &(place, _) in &group.columns {
+    for &Reader { place, .. } in &group.readers {
         for range in column_ranges(network, place, unit) {
             n += empty(parameters.values_mut(place.parameter), range);
         }
@@ -152,7 +152,7 @@ fn empty_consumers(network: &Network, group: &Group, parameters: &mut Parameters
     n
 }
 
-/// The value of a unit whose rows are all zero, if it is known: its bias, rectified.
+/// The value of a unit whose rows are all zero, before rectifiers, if it is known: its bias.
 fn constant(network: &Network, group: &Group, parameters: &Parameters, unit: usize) -> Option<f32> {
     let learned = group.vectors.iter().filter(|p| is_learned(network, p));
     let mut vectors = learned.flat_map(|&p| {
@@ -163,11 +163,11 @@ fn constant(network: &Network, group: &Group, parameters: &Parameters, unit: usi
         // Sums, products and normalisation of nothing are nothing, if nothing is added.
         return vectors.all(|v| *v == 0.0).then_some(0.0);
     }
-    let bias: f32 = vectors.sum();
-    Some(if group.rectified { bias.max(0.0) } else { bias })
+    Some(vectors.sum())
 }
 
-/// Adds what a constant unit gives its readers to their biases; false, and nothing done, if one has none or pads its input.
+/// Adds what a constant unit gives its readers to their biases; false, and nothing done, if it gives something to one that has no
+/// bias or pads its input.
 fn move_constant(
     network: &Network,
     group: &Group,
@@ -183,17 +183,19 @@ fn move_constant(
             _ => None,
         }
     };
-    let biases: Option<Vec<usize>> = group.columns.iter().map(|&(_, node)| bias(node)).collect();
+    let given = |r: &Reader| if r.rectified { value.max(0.0) } else { value };
+    let readers: Vec<&Reader> = group.readers.iter().filter(|r| given(r) != 0.0).collect();
+    let biases: Option<Vec<usize>> = readers.iter().map(|r| bias(r.node)).collect();
     let Some(biases) = biases else {
         return false;
     };
-    for (&(place, _), bias) in group.columns.iter().zip(biases) {
-        let values = parameters.values(place.parameter);
-        let sums: Vec<f32> = column_ranges(network, place, unit)
+    for (reader, bias) in readers.into_iter().zip(biases) {
+        let values = parameters.values(reader.place.parameter);
+        let sums: Vec<f32> = column_ranges(network, reader.place, unit)
             .map(|range| values.get(range).unwrap_or_default().iter().sum())
             .collect();
         for (b, sum) in parameters.values_mut(bias).iter_mut().zip(sums) {
-            *b += value * sum;
+            *b += given(reader) * sum;
         }
     }
     true
@@ -221,7 +223,7 @@ pub fn canon(network: &Network, parameters: &mut Parameters) -> Canonical {
                     done.n_dropped += empty_producers(network, group, parameters, unit);
                 } else if rows == 0
                     && let Some(value) = constant(network, group, parameters, unit)
-                    && (value == 0.0 || move_constant(network, group, parameters, unit, value))
+                    && move_constant(network, group, parameters, unit, value)
                 {
                     done.n_dropped += empty_consumers(network, group, parameters, unit);
                     done.n_dropped += empty_producers(network, group, parameters, unit);

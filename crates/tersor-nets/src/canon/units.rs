@@ -13,6 +13,16 @@ pub(super) struct Place {
     pub(super) repeat: usize,
 }
 
+/// A weight whose columns read units: `[out, in, ...]`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Reader {
+    pub(super) place: Place,
+    /// The node that does.
+    pub(super) node: usize,
+    /// Whether it does so behind a rectifier.
+    pub(super) rectified: bool,
+}
+
 /// Hidden units that can be put in any order, with everything that has to move with them.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub(super) struct Group {
@@ -22,10 +32,8 @@ pub(super) struct Group {
     pub(super) rows: Vec<Place>,
     /// Biases, scales, shifts and running statistics, one entry per unit.
     pub(super) vectors: Vec<Place>,
-    /// Weights whose columns read the units: `[out, in, ...]`, and the node that does.
-    pub(super) columns: Vec<(Place, usize)>,
-    /// Whether a rectifier is among what the units go through.
-    pub(super) rectified: bool,
+    /// What reads the units.
+    pub(super) readers: Vec<Reader>,
     /// Whether they go through anything but rectifiers, pooling, dropout and flattening.
     pub(super) changed: bool,
 }
@@ -35,6 +43,7 @@ pub(super) struct Group {
 struct Stretch {
     space: usize,
     repeat: usize,
+    rectified: bool,
 }
 
 /// Spaces under way, with those that turned out to be one.
@@ -111,7 +120,7 @@ impl Spaces {
             if let Some(group) = self.groups.get_mut(a) {
                 group.rows.extend(from.rows);
                 group.vectors.extend(from.vectors);
-                group.columns.extend(from.columns);
+                group.readers.extend(from.readers);
                 group.changed = true;
             }
         }
@@ -128,7 +137,11 @@ impl Spaces {
             };
             from += self.n(stretch);
             if let Some(group) = self.group(stretch.space) {
-                group.columns.push((place, node));
+                group.readers.push(Reader {
+                    place,
+                    node,
+                    rectified: stretch.rectified,
+                });
             }
         }
     }
@@ -156,6 +169,7 @@ impl Spaces {
         vec![Stretch {
             space: self.push(n, pinned),
             repeat: 1,
+            rectified: false,
         }]
     }
 
@@ -235,8 +249,10 @@ pub(super) fn groups(network: &Network) -> Vec<Group> {
                 layout
             }
             Op::Relu => {
-                let layout = input(0);
-                spaces.mark(&layout, |g| g.rectified = true);
+                let mut layout = input(0);
+                for stretch in &mut layout {
+                    stretch.rectified = true;
+                }
                 layout
             }
             Op::Silu => {

@@ -1,7 +1,7 @@
 //! Weights on their grids: steps, symbols, and the size of the file that they make.
 
 use super::freeze::{Frozen, is_weight};
-use crate::graph::Network;
+use crate::graph::{Network, Role};
 use crate::sensitivity::Diagonal;
 use crate::{Error, Parameters, Result, fold};
 use std::path::{Path, PathBuf};
@@ -21,6 +21,8 @@ const GAIN: f64 = 3.0;
 /// Bits of a value that is not zero, sign included, and share of the bits of positions that contexts leave.
 const VALUE_BITS: f64 = 3.4;
 const POSITION_SHARE: f64 = 0.8;
+/// Bits of an element of an embedding.
+const EMBEDDING_BITS: f64 = 4.0;
 /// Share of a file that is weights.
 const WEIGHTS_SHARE: f64 = 0.93;
 
@@ -31,11 +33,15 @@ pub(super) struct Symbols {
     pub(super) layer: LayerSymbols,
 }
 
-/// How many weights go well with a file of some bytes: steps that are fine enough to matter little.
+/// How many weights go well with a file of some bytes: steps that are fine enough to matter little. Embeddings are not pruned.
 pub(super) fn survivors_for(network: &Network, bytes: u64) -> usize {
-    let weights = network.parameters.iter().filter(|p| is_weight(p.role));
-    let n: usize = weights.map(crate::graph::ParameterSpec::len).sum();
-    let budget = 8.0 * bytes as f64 * WEIGHTS_SHARE;
+    let count = |role: Role| -> usize {
+        let those = network.parameters.iter().filter(|p| p.role == role);
+        those.map(crate::graph::ParameterSpec::len).sum()
+    };
+    let n = count(Role::Weight);
+    let whole = 8.0 * bytes as f64 * WEIGHTS_SHARE;
+    let budget = (whole - EMBEDDING_BITS * count(Role::Embedding) as f64).max(whole / 4.0);
     let bits = |keep: f64| {
         let position = POSITION_SHARE * (std::f64::consts::E * n as f64 / keep).log2();
         keep * (VALUE_BITS + position)
@@ -156,9 +162,9 @@ impl<'a> Layers<'a> {
     fn set_steps(&mut self, parameters: &Parameters, slope: f64) {
         for (i, (step, mean)) in self.steps.iter_mut().zip(&self.means).enumerate() {
             let largest = parameters.values(i).iter().fold(0.0f32, |m, w| m.max(w.abs()));
-            // At least one level besides zero.
-            *step =
-                step_for_slope(slope, *mean).clamp(largest * 1e-4, (largest * 2.0).max(f32::MIN_POSITIVE));
+            // The largest weight has a level of its own.
+            let largest = largest.max(f32::MIN_POSITIVE);
+            *step = step_for_slope(slope, *mean).clamp(largest * 1e-4, largest);
         }
     }
 
@@ -192,12 +198,13 @@ impl<'a> Layers<'a> {
             layers.set_steps(parameters, slope);
             layers.size(parameters, &frozen, slope, bytes)
         };
-        let slope = search(start, |slope| at(self, slope))?;
+        let slope = search(start, 1.0, |slope| at(self, slope))?;
         self.set_steps(parameters, slope);
         Ok(slope)
     }
 
-    /// The slope at which, on the steps there are, the file has a size; a small one if even that takes no more.
+    /// The slope at which, on the steps there are, the file has a size; a small one if even that takes no more, and the one that
+    /// makes the smallest file if that has at most `limit` bytes.
     ///
     /// # Errors
     /// [`Error::Input`] if no slope gives such a file.
@@ -206,21 +213,26 @@ impl<'a> Layers<'a> {
         parameters: &Parameters,
         frozen: &Frozen,
         slope: f64,
-        bytes: u64,
+        (bytes, limit): (u64, u64),
     ) -> Result<f64> {
-        search(slope, |slope| self.size(parameters, frozen, slope, bytes))
+        let limit = limit as f64 / bytes as f64;
+        search(slope, limit, |slope| self.size(parameters, frozen, slope, bytes))
     }
 }
 
-/// The slope at which a size, in units of what is wanted, is just below 1.
-fn search(start: f64, mut size: impl FnMut(f64) -> Result<f64>) -> Result<f64> {
+/// The slope at which a size, in units of what is wanted, is just below 1; the one of the smallest, if that is below `limit`.
+fn search(start: f64, limit: f64, mut size: impl FnMut(f64) -> Result<f64>) -> Result<f64> {
     let mut x = start.max(1e-30).ln();
     let mut secant = Secant::falling((x - 14.0, x + 9.0), GAIN);
     let mut best: Option<(f64, f64)> = None;
+    let mut least = (f64::INFINITY, x);
     for _ in 0..MAX_FILES {
         let found = size(x.exp())?;
         if found <= 1.0 && best.is_none_or(|(most, _)| found > most) {
             best = Some((found, x));
+        }
+        if found < least.0 {
+            least = (found, x);
         }
         if (CLOSE..=1.0).contains(&found) {
             break;
@@ -231,8 +243,8 @@ fn search(start: f64, mut size: impl FnMut(f64) -> Result<f64>) -> Result<f64> {
             None => break,
         }
     }
-    let found = best.map(|(_, x)| x.exp());
-    found.ok_or_else(|| {
+    let found = best.or(Some(least).filter(|(size, _)| *size <= limit));
+    found.map(|(_, x)| x.exp()).ok_or_else(|| {
         Error::Input("no file of this size was found; allow more bytes, or let fewer weights remain".into())
     })
 }

@@ -16,19 +16,21 @@ mod freeze;
 mod layers;
 
 use crate::canon::canon;
-use crate::examples::Examples;
-use crate::graph::Network;
+use crate::examples::{BatchInput, Examples};
+use crate::graph::{Network, ParameterSpec};
 use crate::prune::{PruneOptions, Pruner, Scope, Score, count};
 use crate::sensitivity::{AdamOptions, Diagonal, Recorded, adam_moments, write_sensitivities};
 use crate::train::{EpochReport, OptimizerState, Teacher, TrainOptions, TrainingRun};
-use crate::{Error, Parameters, Result};
+use crate::{Error, Parameters, Result, fold_sensitivities};
 use burn::tensor::Device;
 use freeze::Frozen;
 use layers::{Layers, survivors_for};
 use serde::Serialize;
 use std::path::{Path, PathBuf};
 use tersor::Progress;
+use tersor::checkpoint::Checkpoint;
 use tersor::codec::Coder;
+use tersor_data::Key;
 
 /// Share of the pruning after which no more is removed, and steps between removals.
 const PRUNE_UNTIL: f64 = 0.6;
@@ -39,7 +41,7 @@ const FLOOR: f64 = 0.05;
 const SAMPLES: usize = 5000;
 const BATCH: usize = 50;
 /// Share of the size that stages aim at: the rest trains on, and its cost with it.
-const AIM: f64 = 0.985;
+const SHARE: f64 = 0.985;
 
 /// What a shrinking network is worked on with.
 pub struct ShrinkTask<'a> {
@@ -79,33 +81,64 @@ pub struct ShrinkOptions {
 #[derive(Serialize)]
 struct Identity<'a> {
     network: &'a str,
-    examples: usize,
-    distilled: bool,
+    /// Digests of what is begun with and of some examples as the training sees them.
+    start: String,
+    examples: String,
+    n_examples: usize,
+    temperature: Option<f32>,
     coder: &'a str,
     options: &'a ShrinkOptions,
+}
+
+/// Examples that tell one data set, selection or augmentation from another.
+const PROBED: usize = 16;
+
+impl<'a> Identity<'a> {
+    fn new(task: &ShrinkTask<'a>, start: &Parameters, options: &'a ShrinkOptions) -> Self {
+        let digest = |bytes: Vec<u8>| tersor::codec::group_digest(&bytes);
+        let floats = |values: &[f32]| digest(values.iter().flat_map(|v| v.to_le_bytes()).collect());
+        let indices: Vec<usize> = (0..task.examples.len().min(PROBED)).collect();
+        let key = Key {
+            seed: options.prune.seed,
+            epoch: 0,
+        };
+        let batch = task.examples.batch(&indices, Some(key));
+        let inputs = match &batch.input {
+            BatchInput::Images(values, _) => floats(values),
+            BatchInput::Tokens(tokens, _) => digest(tokens.iter().flat_map(|t| t.to_le_bytes()).collect()),
+        };
+        let labels = digest(batch.labels.iter().flat_map(|l| l.to_le_bytes()).collect());
+        let parameters = start.iter().map(|(_, values)| floats(values));
+        Self {
+            network: &task.network.name,
+            start: format!("{:016x}", tersor::codec::file_digest(parameters)),
+            examples: format!("{:016x}", tersor::codec::file_digest([inputs, labels])),
+            n_examples: task.examples.len(),
+            temperature: task.teacher.map(Teacher::temperature),
+            coder: options.coder.name(),
+            options,
+        }
+    }
 }
 
 /// Writes into the folder which run it belongs to.
 ///
 /// # Errors
-/// [`Error::Input`] if it belongs to another.
-fn claim(task: &ShrinkTask<'_>, options: &ShrinkOptions) -> Result<()> {
-    let identity = Identity {
-        network: &task.network.name,
-        examples: task.examples.len(),
-        distilled: task.teacher.is_some(),
-        coder: options.coder.name(),
-        options,
-    };
+/// [`Error::Input`] if it belongs to another, [`Error::Io`] if that cannot be read.
+fn claim(task: &ShrinkTask<'_>, start: &Parameters, options: &ShrinkOptions) -> Result<()> {
+    let identity = Identity::new(task, start, options);
     let text = serde_json::to_string_pretty(&identity).map_err(|e| Error::Internal(e.to_string()))?;
     let path = task.folder.join("shrink.json");
     match std::fs::read_to_string(&path) {
         Ok(found) if found == text => Ok(()),
         Ok(_) => Err(Error::Input(format!(
-            "{} belongs to a run with other settings; give another folder, or remove it",
+            "{} belongs to a run with other settings, weights or data; give another folder, or remove it",
             task.folder.display()
         ))),
-        Err(_) => Ok(tersor::write_file(&path, text.as_bytes(), true)?),
+        Err(e) if e.kind() == std::io::ErrorKind::NotFound => {
+            Ok(tersor::write_file(&path, text.as_bytes(), true)?)
+        }
+        Err(source) => Err(Error::Io { path, source }),
     }
 }
 
@@ -116,7 +149,7 @@ pub struct ShrinkReport {
     pub bytes: u64,
     /// Weights and biases that are not zero after pruning, and before the file is made.
     pub survivors: [usize; 2],
-    /// Loss per bit at each stage, nats.
+    /// Loss per bit at each stage, in the unit of what is trained.
     pub slopes: Vec<f64>,
 }
 
@@ -139,24 +172,28 @@ pub fn shrink(
     options: &ShrinkOptions,
     mut say: impl FnMut(&str, &EpochReport),
 ) -> Result<Shrunk> {
-    claim(task, options)?;
-    let (mut parameters, mut h) = prune(task, start, options, &mut say)?;
-    canon(task.network, &mut parameters).reorder(task.network, &mut h);
+    claim(task, &start, options)?;
+    let (mut parameters, state) = prune(task, start, options, &mut say)?;
+    let order = canon(task.network, &mut parameters);
     let pruned = count(&parameters, Scope::WeightsAndBiases).0;
-    let sensitivity = task.folder.join("sensitivities.safetensors");
-    let recorded = Recorded {
-        estimator: "adam".into(),
-        ..Recorded::default()
+    let path = task.folder.join("sensitivities.safetensors");
+    let measure = || match &state {
+        Some(state) => {
+            let mut h = state.mean_squares(&task.network.parameters);
+            order.reorder(task.network, &mut h);
+            Ok(h)
+        }
+        None => gather(task, &parameters, options),
     };
-    write_sensitivities(&sensitivity, &task.network.parameters, &h, &[], &recorded, true)?;
-    let aim = (options.bytes as f64 * AIM) as u64;
-    let mut layers = Layers::new(task.network, &parameters, &h, FLOOR, options.coder, &sensitivity);
+    let h = sensitivities(task, &parameters, &path, measure)?;
+    let aim = (options.bytes as f64 * SHARE) as u64;
+    let mut layers = Layers::new(task.network, &parameters, &h, FLOOR, options.coder, &path);
     let mut slope = layers.choose_steps(&parameters, aim)?;
     let mut frozen = Frozen::zeros(task.network, &parameters);
     let mut slopes = vec![slope];
     let mut symbols = Vec::new();
     for stage in 1..=options.n_stages.max(1) {
-        slope = layers.fit(&parameters, &frozen, slope, aim)?;
+        slope = layers.fit(&parameters, &frozen, slope, (aim, options.bytes))?;
         slopes.push(slope);
         symbols = layers.quantize(&parameters, &frozen, slope)?;
         let share = stage as f64 / options.n_stages.max(1) as f64;
@@ -174,12 +211,6 @@ pub fn shrink(
         (parameters, _, frozen) = run.run(parameters, make, task.progress, |r| say(&name, r))?;
     }
     let bytes = layers.file(&parameters, &symbols, options.bytes)?;
-    if bytes.len() as u64 > options.bytes {
-        return Err(Error::Input(format!(
-            "the smallest file has {} bytes; allow more, or let fewer weights remain",
-            bytes.len()
-        )));
-    }
     let report = ShrinkReport {
         bytes: bytes.len() as u64,
         survivors: [pruned, count(&parameters, Scope::WeightsAndBiases).0],
@@ -199,33 +230,19 @@ fn training<'a>(task: &'a ShrinkTask<'_>, options: &'a TrainOptions, path: &'a P
     }
 }
 
-/// Prunes, and tells sensitivities: mean squared gradients, of the training if there was one.
+/// Prunes, if that is wanted: also the state of the optimizer.
 fn prune(
     task: &ShrinkTask<'_>,
     start: Parameters,
     options: &ShrinkOptions,
     say: &mut impl FnMut(&str, &EpochReport),
-) -> Result<(Parameters, Diagonal)> {
+) -> Result<(Parameters, Option<OptimizerState>)> {
+    if options.prune.epochs == 0 {
+        return Ok((start, None));
+    }
     let keep = options
         .keep
         .unwrap_or_else(|| survivors_for(task.network, options.bytes));
-    if options.prune.epochs == 0 {
-        let gather = AdamOptions {
-            samples: SAMPLES,
-            batch: BATCH,
-            beta2: 0.999,
-            seed: options.prune.seed,
-        };
-        let h = adam_moments(
-            task.network,
-            &start,
-            task.examples,
-            task.device,
-            &gather,
-            task.progress,
-        )?;
-        return Ok((start, h));
-    }
     let prune = PruneOptions {
         keep,
         score: Score::LossPerBit,
@@ -237,21 +254,52 @@ fn prune(
     let run = training(task, &options.prune, &path);
     let make = |p: &Parameters| Pruner::new(p, prune);
     let (parameters, state, pruner) = run.run(start, make, task.progress, |r| say("pruning", r))?;
-    if let Some(failure) = pruner.failure {
-        return Err(Error::Input(failure));
+    match pruner.failure {
+        Some(failure) => Err(Error::Input(failure)),
+        None => Ok((parameters, Some(state))),
     }
-    let h = moments(task.network, &state);
-    Ok((parameters, h))
 }
 
-/// Adam's mean squared gradients of what is trained.
-fn moments(network: &Network, state: &OptimizerState) -> Diagonal {
-    let of = |(i, spec): (usize, &crate::graph::ParameterSpec)| {
-        if spec.role.is_trainable() {
-            state.mean_square(i)
-        } else {
-            Vec::new()
-        }
+/// Mean squared gradients of a network that is not trained first.
+fn gather(task: &ShrinkTask<'_>, parameters: &Parameters, options: &ShrinkOptions) -> Result<Diagonal> {
+    let gather = AdamOptions {
+        samples: SAMPLES,
+        batch: BATCH,
+        beta2: 0.999,
+        seed: options.prune.seed,
     };
-    network.parameters.iter().enumerate().map(of).collect()
+    adam_moments(
+        task.network,
+        parameters,
+        task.examples,
+        task.device,
+        &gather,
+        task.progress,
+    )
+}
+
+/// The sensitivities in a file, or, measured, written there: of normalisation as it is in files, folded. A run that goes on has
+/// the steps that it began with.
+fn sensitivities(
+    task: &ShrinkTask<'_>,
+    parameters: &Parameters,
+    path: &Path,
+    measure: impl FnOnce() -> Result<Diagonal>,
+) -> Result<Diagonal> {
+    let specs = &task.network.parameters;
+    if !path.is_file() {
+        let mut h = measure()?;
+        fold_sensitivities(task.network, parameters, &mut h);
+        let recorded = Recorded {
+            estimator: "adam".into(),
+            ..Recorded::default()
+        };
+        write_sensitivities(path, specs, &h, &[], &recorded, true)?;
+    }
+    let file = Checkpoint::open(path)?;
+    let read = |spec: &ParameterSpec| {
+        let found = file.tensors().iter().position(|t| t.name == spec.name);
+        found.map_or(Ok(Vec::new()), |at| Ok(file.to_f32(at)?.into_owned()))
+    };
+    specs.iter().map(read).collect()
 }

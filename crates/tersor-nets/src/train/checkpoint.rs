@@ -9,7 +9,7 @@ use tersor_codec::{Dtype, TensorInfo};
 
 /// Keys of the moments, after the parameter's name.
 const MOMENTS: [&str; 2] = ["::first", "::second"];
-/// Key of the counters: epochs and steps done.
+/// Key of the counters: epochs and steps done, and the decay of the second moments as the bits of an f32.
 const COUNTERS: &str = "::counters";
 
 /// Writes parameters, moments and the number of epochs done. The file is replaced only when it is whole.
@@ -35,11 +35,11 @@ pub fn save_training(
             ));
         }
     }
-    let counters = [epoch as u64, state.steps];
+    let counters = [epoch as u64, state.steps, state.beta2.to_bits().into()];
     let info = TensorInfo {
         name: COUNTERS.to_owned(),
         dtype: Dtype::U64,
-        shape: vec![2],
+        shape: vec![counters.len() as u64],
         shard: 0,
     };
     tensors.push((info, counters.iter().flat_map(|c| c.to_le_bytes()).collect()));
@@ -84,6 +84,7 @@ pub fn load_training(path: &Path, network: &Network) -> Result<(Parameters, Opti
         Some(u64::from_le_bytes(bytes.try_into().ok()?))
     };
     state.steps = counter(1).ok_or_else(wrong)?;
+    state.beta2 = f32::from_bits(counter(2).ok_or_else(wrong)? as u32);
     let epoch = counter(0).ok_or_else(wrong)?;
     Ok((parameters, state, epoch as usize))
 }

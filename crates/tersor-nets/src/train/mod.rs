@@ -117,6 +117,11 @@ impl Teacher {
             temperature,
         }
     }
+
+    /// What logits are divided by.
+    pub fn temperature(&self) -> f32 {
+        self.temperature
+    }
 }
 
 /// A training under way.

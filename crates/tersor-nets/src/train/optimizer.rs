@@ -1,6 +1,8 @@
 //! Rules of steps, on parameters in main memory. The moments are data: Adam's second is a sensitivity.
 
 use crate::Parameters;
+use crate::graph::ParameterSpec;
+use crate::sensitivity::Diagonal;
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
@@ -46,7 +48,7 @@ pub struct OptimizerState {
     pub first: Vec<Vec<f32>>,
     /// Means of squared gradients.
     pub second: Vec<Vec<f32>>,
-    beta2: f32,
+    pub(super) beta2: f32,
 }
 
 fn flush(x: f32) -> f32 {
@@ -77,6 +79,18 @@ impl OptimizerState {
         self.second
             .get(index)
             .map_or_else(Vec::new, |v| v.iter().map(|v| v * scale).collect())
+    }
+
+    /// [`mean_square`](Self::mean_square) of all parameters that are trained, and nothing of the others.
+    pub fn mean_squares(&self, specs: &[ParameterSpec]) -> Diagonal {
+        let of = |(i, spec): (usize, &ParameterSpec)| {
+            if spec.role.is_trainable() {
+                self.mean_square(i)
+            } else {
+                Vec::new()
+            }
+        };
+        specs.iter().enumerate().map(of).collect()
     }
 
     /// Takes a step. Parameters without gradient stay.

@@ -204,7 +204,10 @@ mod tests {
 
     #[test]
     fn a_price_that_repeats_makes_runs_and_zeros_stay() {
-        let mut w = weights(300);
+        let noise = weights(300);
+        let mut w: Vec<f32> = (0..300)
+            .map(|i| (0.1 * i as f32).sin() + 0.2 * noise[i])
+            .collect();
         w[7] = 0.0;
         let source = Source::constant(&w, 1.0);
         let grid = Grid::fit(&source, 0.5).unwrap();

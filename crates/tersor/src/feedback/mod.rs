@@ -29,7 +29,6 @@ mod design;
 mod given;
 mod layer;
 mod moments;
-
 mod quantize;
 
 pub(crate) use design::apply;

@@ -17,7 +17,7 @@ pub(crate) fn run(args: &CanonArgs, common: &Common) -> anyhow::Result<Status> {
         output::json(&done)?;
     } else if !common.quiet {
         output::say(&format!(
-            "{} hidden units sorted, {} of them without effect: {} weights and biases dropped",
+            "{} hidden units sorted, {} of them without effect: {} values dropped",
             output::thousands(done.n_units as u64),
             output::thousands(done.n_dead as u64),
             output::thousands(done.n_dropped as u64)

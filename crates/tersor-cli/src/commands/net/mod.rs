@@ -241,10 +241,10 @@ fn target_bytes(
     Ok(bytes.map(|bytes| bytes as u64))
 }
 
-/// Tells of an epoch.
-fn say_epoch(report: &EpochReport, bar: &Bar) {
+/// Tells of an epoch of a part.
+fn say_epoch(part: &str, report: &EpochReport, bar: &Bar) {
     bar.println(&format!(
-        "epoch {:3}  loss {:.4}  accuracy {:.2} %",
+        "{part}epoch {:3}  loss {:.4}  accuracy {:.2} %",
         report.epoch,
         report.loss,
         100.0 * report.accuracy

@@ -68,7 +68,7 @@ pub(crate) fn run(args: &PruneArgs, common: &Common) -> anyhow::Result<Status> {
         path: args.training.resume.as_deref(),
     };
     let make = |p: &tersor_nets::Parameters| Pruner::new(p, prune);
-    let (parameters, state, pruner) = run.run(start, make, &bar, |report| say_epoch(report, &bar))?;
+    let (parameters, state, pruner) = run.run(start, make, &bar, |report| say_epoch("", report, &bar))?;
     if let Some(failure) = pruner.failure {
         bail!(failure);
     }

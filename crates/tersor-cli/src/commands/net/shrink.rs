@@ -1,7 +1,7 @@
 //! `tersor net shrink`.
 
 use super::prune::parse_keep;
-use super::{Task, check_output, open_weights, schedule, target_bytes, teacher};
+use super::{Task, check_output, open_weights, say_epoch, schedule, target_bytes, teacher};
 use crate::args::Common;
 use crate::args::net::ShrinkArgs;
 use crate::progress::Bar;
@@ -23,6 +23,10 @@ struct Report<'a> {
 
 pub(crate) fn run(args: &ShrinkArgs, common: &Common) -> anyhow::Result<Status> {
     check_output(&args.output)?;
+    anyhow::ensure!(
+        args.epochs > 0 || args.keep.is_none(),
+        "--keep says what pruning leaves; with --epochs 0 nothing is pruned"
+    );
     let task = Task::open(&args.task, args.steps.augment)?;
     let target = &args.target;
     let bytes = target_bytes(&task.network, target.size, target.bpw, target.ratio)?;
@@ -57,12 +61,7 @@ pub(crate) fn run(args: &ShrinkArgs, common: &Common) -> anyhow::Result<Status> 
         progress: &bar,
     };
     let shrunk = shrink(&work, start, &options, |part, report| {
-        bar.println(&format!(
-            "{part}: epoch {:3}  loss {:.4}  accuracy {:.2} %",
-            report.epoch,
-            report.loss,
-            100.0 * report.accuracy
-        ));
+        say_epoch(&format!("{part}: "), report, &bar);
     })?;
     drop(bar);
     tersor::write_file(&args.output.output, &shrunk.bytes, args.output.force)?;

@@ -33,7 +33,7 @@ pub(crate) fn run(args: &TrainArgs, common: &Common) -> anyhow::Result<Status> {
         teacher: teacher.as_ref(),
         path: args.training.resume.as_deref(),
     };
-    let (parameters, state, _) = run.run(start, |_| Free, &bar, |report| say_epoch(report, &bar))?;
+    let (parameters, state, _) = run.run(start, |_| Free, &bar, |report| say_epoch("", report, &bar))?;
     save(&parameters, &args.output)?;
     if let Some(path) = &args.training.sensitivity {
         write_moments(&task.network, &state, path, args.training.optimizer)?;
@@ -51,15 +51,7 @@ pub(super) fn write_moments(
     if optimizer != crate::args::net::OptimizerArg::Adam {
         anyhow::bail!("only Adam keeps second moments; leave --sensitivity out or train with Adam");
     }
-    let diagonal = (0..network.parameters.len())
-        .map(|i| {
-            if network.parameters.get(i).is_some_and(|p| p.role.is_trainable()) {
-                state.mean_square(i)
-            } else {
-                Vec::new()
-            }
-        })
-        .collect();
+    let diagonal = state.mean_squares(&network.parameters);
     let recorded = Recorded {
         estimator: "adam".into(),
         settings: vec![
