@@ -80,10 +80,15 @@ stories260k() {
  "vocab_size": 512, "max_position_embeddings": 512, "rms_norm_eps": 1e-5, "rope_theta": 10000.0,
  "tie_word_embeddings": true, "rope_interleaved": true}
 JSON
+    local task=(--net "llama:$config" --data "$TERSOR_DATA/text/tinystories-cased.txt"
+        --tokenizer "$weights/stories260k-tok512.bin")
+    local checkpoint=$weights/stories260k.safetensors fisher=$out/stories260k-fisher.safetensors
+    # The embedding, which is the output matrix too, matters more than its size says.
+    [[ -f $fisher ]] ||
+        "$tersor" net sensitivity "${task[@]}" "$checkpoint" --examples 150.. --samples 300 -o "$fisher" --quiet
     for bpw in 3 4 5; do
-        row "stories260k-$bpw" "$weights/stories260k.safetensors" 150.. ..150 \
-            -- --net "llama:$config" --data "$TERSOR_DATA/text/tinystories-cased.txt" \
-            --tokenizer "$weights/stories260k-tok512.bin" -- --bpw "$bpw" --samples 150
+        row "stories260k-$bpw" "$checkpoint" 150.. ..150 -- "${task[@]}" \
+            -- --bpw "$bpw" --samples 150 --sensitivity "$fisher"
     done
 }
 
