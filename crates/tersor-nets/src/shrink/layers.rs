@@ -20,7 +20,7 @@ const AIM: f64 = 0.99;
 const GAIN: f64 = 3.0;
 /// Bits of a value that is not zero, sign included, and share of the bits of positions that contexts leave.
 const VALUE_BITS: f64 = 3.4;
-const POSITION_SHARE: f64 = 0.8;
+const POSITION_SHARE: f64 = 0.6;
 /// Bits of an element of an embedding.
 const EMBEDDING_BITS: f64 = 4.0;
 /// Share of a file that is weights.
