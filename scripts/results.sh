@@ -1,11 +1,13 @@
 #!/usr/bin/env bash
 # Writes the tables and pictures of docs/results/quantizers/: every method, scope and coder at 2, 3 and 4 bits per weight on
-# real networks. TERSOR_DATA names the folder that holds weights/ with them.
+# real networks. TERSOR_DATA names the folder that holds weights/ with them, TERSOR the command; without it, it is built.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 : "${TERSOR_DATA:?names the folder that holds weights/}"
-cargo build --release --package tersor-cli
-tersor=${CARGO_TARGET_DIR:-target}/release/tersor
+if [[ -z ${TERSOR:-} ]]; then
+    cargo build --release --package tersor-cli
+fi
+tersor=${TERSOR:-${CARGO_TARGET_DIR:-target}/release/tersor}
 out=docs/results/quantizers
 
 sweep() {
