@@ -24,6 +24,7 @@ pub mod sensitivity;
 pub mod sequential;
 pub mod shared;
 pub mod shrink;
+mod slope;
 pub mod task;
 pub mod train;
 

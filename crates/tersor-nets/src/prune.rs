@@ -228,9 +228,8 @@ pub struct PruneOptions {
 pub struct Pruner {
     options: PruneOptions,
     from: usize,
-    masks: Masks,
-    /// Whether the masks know what the training begins, or goes on, with.
-    begun: bool,
+    /// What remains; known from the first step on, of what the training begins, or goes on, with.
+    masks: Option<Masks>,
     /// The first thing that went wrong.
     pub failure: Option<String>,
 }
@@ -243,8 +242,7 @@ impl Pruner {
     pub fn new(parameters: &Parameters, options: PruneOptions) -> Self {
         Self {
             from: count(parameters, options.scope).0,
-            masks: masks_of_zeros(parameters, options.scope),
-            begun: false,
+            masks: None,
             failure: None,
             options,
         }
@@ -261,11 +259,11 @@ impl Pruner {
 
 impl Constraint for Pruner {
     fn gradients(&mut self, gradients: &mut Gradients, parameters: &Parameters, _: f64) {
-        if !self.begun {
-            self.masks = masks_of_zeros(parameters, self.options.scope);
-            self.begun = true;
-        }
-        for (gradient, mask) in gradients.iter_mut().zip(&self.masks) {
+        let scope = self.options.scope;
+        let masks = self
+            .masks
+            .get_or_insert_with(|| masks_of_zeros(parameters, scope));
+        for (gradient, mask) in gradients.iter_mut().zip(masks) {
             for (g, _) in gradient.iter_mut().zip(mask).filter(|(_, alive)| !**alive) {
                 *g = 0.0;
             }
@@ -277,17 +275,21 @@ impl Constraint for Pruner {
         let is_due = state.steps.is_multiple_of(every) && done <= self.options.until;
         let is_last =
             done >= self.options.until && count(parameters, self.options.scope).0 > self.options.keep;
+        let PruneOptions { score, scope, .. } = self.options;
+        let budget = self.budget(done);
+        let known = self
+            .masks
+            .get_or_insert_with(|| masks_of_zeros(parameters, scope));
         if is_due || is_last {
             let h: Diagonal = (0..parameters.specs().len())
                 .map(|i| state.mean_square(i))
                 .collect();
-            let PruneOptions { score, scope, .. } = self.options;
-            match masks(parameters, &h, score, scope, self.budget(done), &self.masks) {
-                Ok(masks) => self.masks = masks,
+            match masks(parameters, &h, score, scope, budget, known) {
+                Ok(masks) => *known = masks,
                 Err(e) => self.failure = self.failure.take().or(Some(e.to_string())),
             }
         }
-        apply(&self.masks, parameters);
+        apply(known, parameters);
     }
 }
 

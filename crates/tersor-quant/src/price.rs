@@ -52,6 +52,16 @@ pub trait SequentialPrice {
     }
 }
 
+/// Codes symbols in order: their bits.
+pub(crate) fn coded_bits(symbols: impl Iterator<Item = i32>, price: &mut impl SequentialPrice) -> f64 {
+    let mut bits = 0;
+    for (position, symbol) in symbols.enumerate() {
+        bits += u64::from(price.bits(position, symbol));
+        price.push(position, symbol);
+    }
+    bits as f64 / f64::from(PRICE_ONE_BIT)
+}
+
 impl<P: SequentialPrice + ?Sized> SequentialPrice for &mut P {
     type Snapshot = P::Snapshot;
 

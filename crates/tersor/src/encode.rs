@@ -214,7 +214,7 @@ fn quantized_group(
         Coder::Context => segments.iter().rposition(is_priced).map_or(0, |last| last + 1),
         _ => 0,
     };
-    let mut prices = ContextPrices::new();
+    let mut prices = (n_priced > 0).then(ContextPrices::new);
     let mut reports = Vec::with_capacity(segments.len());
     let mut parts: Vec<(Vec<u16>, &Codebook, Dequantizer<'_>)> = Vec::with_capacity(segments.len());
     for (at, (segment, loaded)) in segments.iter().zip(loaded).enumerate() {
@@ -228,11 +228,13 @@ fn quantized_group(
         let mut symbols = vec![0; source.len()];
         let codebook = design.codebooks.get(coding.codebook).ok_or(Error::SelfCheck)?;
         let start = segment.start as usize;
-        let report = if at < n_priced {
-            let coding = (codebook, coding);
-            assign_in_context(&mut prices, coding, (info, start), &source, &mut symbols)?
-        } else {
-            assign(&coding.assigner, start, &source, &mut symbols).map_err(Error::quantize(&info.name))?
+        let report = match prices.as_mut().filter(|_| at < n_priced) {
+            Some(prices) => {
+                assign_in_context(prices, (codebook, coding), (info, start), &source, &mut symbols)?
+            }
+            None => {
+                assign(&coding.assigner, start, &source, &mut symbols).map_err(Error::quantize(&info.name))?
+            }
         };
         reports.push((
             segment.item,
@@ -338,7 +340,7 @@ pub(crate) fn estimate_gap_saving_bytes(
         let Some(coding) = coding else {
             return Ok(0.0);
         };
-        // Symbols that are known came with estimates of their own, and one symbol has no gaps.
+        // Of symbols that are known the real file will tell, and one symbol has no gaps.
         if matches!(coding.assigner, Assigner::Symbols(_) | Assigner::Constant) {
             return Ok(0.0);
         }

@@ -1,10 +1,10 @@
 //! Symbols of a tensor in a group that is coded with `context`: on grids each is chosen at the price that the coder has for it then.
 
-use crate::design::{Assigner, Coding, assign, grid_codebook};
+use crate::design::{Assigner, Coding, assign};
 use crate::price::SegmentPrice;
 use crate::{Error, Result};
 use tersor_codec::{Codebook, ContextPrices, SegmentInput, TensorInfo};
-use tersor_quant::grid::assign_sequential;
+use tersor_quant::grid::{Grid, assign_sequential};
 use tersor_quant::{Report, Source};
 
 /// Passes over a tensor of few elements, where the first learns what the next one uses, and over others.
@@ -20,24 +20,46 @@ pub(crate) fn assign_in_context(
     source: &Source<'_>,
     out: &mut [u16],
 ) -> Result<Report> {
-    let wrap = Error::quantize(&info.name);
     let report = match &coding.assigner {
-        Assigner::Grid(grid, _, slope) if grid_codebook(grid) == *codebook && grid.n_levels > 1 => {
-            let before = prices.clone();
-            let mut price = SegmentPrice::new(prices, &info.shape, start..start + source.len(), *grid)?;
+        Assigner::Grid(grid, _, slope) if grid.n_levels > 1 => {
             let passes = PASSES[usize::from(source.len() > FEW)];
-            let found = assign_sequential(source, grid, *slope, passes, &mut price, out).map_err(wrap)?;
-            *prices = before;
-            found
+            choose_in_context(prices, (info, start), (grid, *slope), passes, source, out)?
         }
-        assigner => assign(assigner, start, source, out).map_err(wrap)?,
+        assigner => assign(assigner, start, source, out).map_err(Error::quantize(&info.name))?,
     };
+    take(prices, (&info.shape, start), codebook, out)?;
+    Ok(report)
+}
+
+/// Chooses symbols on a grid at the prices of the coder, whose state stays.
+pub(crate) fn choose_in_context(
+    prices: &mut ContextPrices,
+    (info, start): (&TensorInfo, usize),
+    (grid, slope): (&Grid, f64),
+    passes: usize,
+    source: &Source<'_>,
+    out: &mut [u16],
+) -> Result<Report> {
+    let before = prices.clone();
+    let mut price = SegmentPrice::new(prices, &info.shape, start..start + source.len(), *grid)?;
+    let report = assign_sequential(source, grid, slope, passes, &mut price, out);
+    *prices = before;
+    report.map_err(Error::quantize(&info.name))
+}
+
+/// Codes symbols of a tensor, from element `start` on, as the file will have them.
+pub(crate) fn take(
+    prices: &mut ContextPrices,
+    (shape, start): (&[u64], usize),
+    codebook: &Codebook,
+    symbols: &[u16],
+) -> Result<()> {
     prices.take(&SegmentInput::Symbols {
-        symbols: out,
+        symbols,
         n_levels: codebook.n_levels(),
         zero: codebook.zero_symbol(),
-        shape: &info.shape,
+        shape,
         first: start as u64,
     })?;
-    Ok(report)
+    Ok(())
 }

@@ -69,11 +69,11 @@ fn permute(
     network: &Network,
     group: &Group,
     order: &[usize],
-    mut with: impl FnMut(usize, &mut dyn FnMut(&mut Vec<f32>)),
+    mut with: impl FnMut(usize, &mut dyn FnMut(&mut [f32])),
 ) {
     for &place in group.rows.iter().chain(&group.vectors) {
         with(place.parameter, &mut |values| {
-            let before = values.clone();
+            let before = values.to_vec();
             for (to, &from) in order.iter().enumerate() {
                 copy(
                     values,
@@ -86,7 +86,7 @@ fn permute(
     }
     for &Reader { place, .. } in &group.readers {
         with(place.parameter, &mut |values| {
-            let before = values.clone();
+            let before = values.to_vec();
             for (to, &from) in order.iter().enumerate() {
                 let pairs = column_ranges(network, place, to).zip(column_ranges(network, place, from));
                 pairs.for_each(|(to, from)| copy(values, to, &before, from));
@@ -238,7 +238,7 @@ pub fn canon(network: &Network, parameters: &mut Parameters) -> Canonical {
         }
     }
     done.n_dead = dead.iter().flatten().filter(|d| **d).count();
-    // Counts change with the order of other groups in place only.
+    // The order of one group changes no count of another.
     for group in groups {
         let mut order: Vec<(usize, usize)> = (0..group.n)
             .map(|unit| {
@@ -251,9 +251,7 @@ pub fn canon(network: &Network, parameters: &mut Parameters) -> Canonical {
         order.sort_by_key(|&(n, _)| std::cmp::Reverse(n));
         let order: Vec<usize> = order.into_iter().map(|(_, unit)| unit).collect();
         permute(network, &group, &order, |parameter, change| {
-            let mut values = parameters.values(parameter).to_vec();
-            change(&mut values);
-            parameters.values_mut(parameter).copy_from_slice(&values);
+            change(parameters.values_mut(parameter));
         });
         done.orders.push((group, order));
     }

@@ -4,22 +4,26 @@ use super::{Pass, Sequential, SequentialOptions, quantize};
 use crate::examples::Batch;
 use crate::graph::{Network, Role};
 use crate::shared::to_parameters;
+use crate::slope::SizeSearch;
 use crate::{Error, Parameters, Result};
 use burn::tensor::Device;
 use tersor::codec::{Limits, QuantizedCheckpoint};
 use tersor::options::{CompressOptions, Target};
-use tersor::{Compressed, Compressor, Progress, Secant};
+use tersor::{Compressed, Compressor, Progress};
 
-/// A file this close to the wanted size is kept.
-const CLOSE: f64 = 0.99;
-/// Share of the size that is aimed at.
-const AIM: f64 = 0.995;
 /// Most passes over the network.
 const MAX_PASSES: usize = 7;
 /// Slope with feedback over that of a file of the same size without, to begin with.
 const FIRST_GUESS: f64 = 0.45;
-/// Change of the logarithm of the slope per change of that of the size, to begin with.
-const GAIN: f64 = 2.8;
+/// How sizes are searched for.
+const SEARCH: SizeSearch = SizeSearch {
+    max_files: MAX_PASSES,
+    close: 0.99,
+    aim: 0.995,
+    gain: 2.8,
+    reach: (12.0, 12.0),
+    limit: 1.0,
+};
 
 /// Where to end up.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -93,31 +97,16 @@ impl Passes<'_> {
     /// The best file within a size.
     fn within(&self, bytes: u64) -> Result<(Sequential, Compressed)> {
         let plain = self.plain.compress(&Target::SizeBytes(bytes), self.progress)?;
-        let mut x = (FIRST_GUESS * plain.report.slope).ln();
-        let mut secant = Secant::falling((x - 12.0, x + 12.0), GAIN);
-        let mut best: Option<(Sequential, Compressed)> = None;
-        for pass in 1..=MAX_PASSES {
-            let found = self.at(x.exp())?;
-            let size = found.1.bytes.len() as f64 / bytes as f64;
-            self.progress.note(&format!(
-                "pass {pass}: {} bytes, slope {:.2e}",
-                found.1.bytes.len(),
-                x.exp()
-            ));
-            let larger = |best: &(Sequential, Compressed)| found.1.bytes.len() > best.1.bytes.len();
-            if size <= 1.0 && best.as_ref().is_none_or(larger) {
-                best = Some(found);
-            }
-            if (CLOSE..=1.0).contains(&size) {
-                break;
-            }
-            secant.add(x, size.ln() - AIM.ln());
-            match secant.next(x) {
-                Some(next) => x = next,
-                None => break,
-            }
-        }
-        best.ok_or_else(|| {
+        let mut pass = 0;
+        let found = SEARCH.run(FIRST_GUESS * plain.report.slope, |slope| {
+            pass += 1;
+            let found = self.at(slope)?;
+            let size = found.1.bytes.len();
+            self.progress
+                .note(&format!("pass {pass}: {size} bytes, slope {slope:.2e}"));
+            Ok((size as f64 / bytes as f64, found))
+        })?;
+        found.map(|(_, file)| file).ok_or_else(|| {
             Error::Input(format!(
                 "no file of at most {bytes} bytes was found in {MAX_PASSES} passes; give a slope, or allow more"
             ))

@@ -42,27 +42,22 @@ impl Frozen {
     /// sensitive first.
     pub(super) fn extend(
         &mut self,
-        network: &Network,
         parameters: &mut Parameters,
         symbols: &[Symbols],
         h: &Diagonal,
         share: f64,
     ) {
+        // Sensitivity, index among the symbols, and element.
         let mut free: Vec<(f32, u32, u32)> = Vec::new();
         let (mut kept, mut all) = (0usize, 0usize);
-        for (i, _) in network
-            .parameters
-            .iter()
-            .enumerate()
-            .filter(|(_, s)| is_weight(s.role))
-        {
-            for (element, &w) in parameters.values(i).iter().enumerate() {
-                let frozen = self.at(i, element);
+        for (at, &Symbols { parameter, .. }) in symbols.iter().enumerate() {
+            for (element, &w) in parameters.values(parameter).iter().enumerate() {
+                let frozen = self.at(parameter, element);
                 all += usize::from(w != 0.0);
                 kept += usize::from(w != 0.0 && frozen.is_some());
                 if frozen.is_none() {
-                    let h = h.get(i).and_then(|h| h.get(element)).copied().unwrap_or(0.0);
-                    free.push((h, i as u32, element as u32));
+                    let h = h.get(parameter).and_then(|h| h.get(element));
+                    free.push((h.copied().unwrap_or(0.0), at as u32, element as u32));
                 }
             }
         }
@@ -73,17 +68,17 @@ impl Frozen {
             });
             free.truncate(wanted);
         }
-        for (_, i, element) in free {
-            let (i, element) = (i as usize, element as usize);
-            let Some(found) = symbols.iter().find(|s| s.parameter == i) else {
+        for (_, at, element) in free {
+            let (Some(Symbols { parameter, layer }), element) = (symbols.get(at as usize), element as usize)
+            else {
                 continue;
             };
-            let symbol = found.layer.symbols.get(element).copied().unwrap_or_default();
-            let value = found.layer.grid.value(symbol.into());
-            if let Some(slot) = self.values.get_mut(i).and_then(|v| v.get_mut(element)) {
+            let symbol = layer.symbols.get(element).copied().unwrap_or_default();
+            let value = layer.grid.value(symbol.into());
+            if let Some(slot) = self.values.get_mut(*parameter).and_then(|v| v.get_mut(element)) {
                 *slot = Some(value);
             }
-            if let Some(w) = parameters.values_mut(i).get_mut(element) {
+            if let Some(w) = parameters.values_mut(*parameter).get_mut(element) {
                 *w = value;
             }
         }

@@ -3,21 +3,25 @@
 use super::freeze::{Frozen, is_weight};
 use crate::graph::{Network, Role};
 use crate::sensitivity::Diagonal;
+use crate::slope::SizeSearch;
 use crate::{Error, Parameters, Result, fold};
 use std::path::{Path, PathBuf};
 use tersor::codec::{Coder, ContextPrices, Dtype, TensorInfo};
 use tersor::feedback::{LayerSymbols, Prices, Source, quantize_plain, step_for_slope};
 use tersor::options::{CompressOptions, Target};
-use tersor::{Compressor, Secant, Silent};
+use tersor::{Compressor, Silent};
 
 /// Sensitivity of weights that stay: whatever their price, the nearest level is theirs.
 const PINNED: f32 = 1e30;
-/// Most files made to find a size, and how close is close enough, and aimed at.
-const MAX_FILES: usize = 12;
-const CLOSE: f64 = 0.98;
-const AIM: f64 = 0.99;
-/// Change of the logarithm of the slope per change of that of the size, to begin with.
-const GAIN: f64 = 3.0;
+/// How sizes are searched for.
+const SEARCH: SizeSearch = SizeSearch {
+    max_files: 12,
+    close: 0.98,
+    aim: 0.99,
+    gain: 3.0,
+    reach: (14.0, 9.0),
+    limit: 1.0,
+};
 /// Bits of a value that is not zero, sign included, and share of the bits of positions that contexts leave.
 const VALUE_BITS: f64 = 3.4;
 const POSITION_SHARE: f64 = 0.6;
@@ -106,12 +110,7 @@ impl<'a> Layers<'a> {
     }
 
     /// Gives every weight its symbol, those that stay the one they have, in the order of the file.
-    pub(super) fn quantize(
-        &self,
-        parameters: &Parameters,
-        frozen: &Frozen,
-        slope: f64,
-    ) -> Result<Vec<Symbols>> {
+    fn quantize(&self, parameters: &Parameters, frozen: &Frozen, slope: f64) -> Result<Vec<Symbols>> {
         let mut context = (self.coder == Coder::Context).then(ContextPrices::new);
         let mut found = Vec::new();
         for (i, spec) in self.network.parameters.iter().enumerate() {
@@ -168,11 +167,17 @@ impl<'a> Layers<'a> {
         }
     }
 
-    /// Bytes of a file at a slope over those wanted.
-    fn size(&self, parameters: &Parameters, frozen: &Frozen, slope: f64, bytes: u64) -> Result<f64> {
+    /// Bytes of a file at a slope over those wanted, and its symbols.
+    fn size(
+        &self,
+        parameters: &Parameters,
+        frozen: &Frozen,
+        slope: f64,
+        bytes: u64,
+    ) -> Result<(f64, Vec<Symbols>)> {
         let symbols = self.quantize(parameters, frozen, slope)?;
         let file = self.compress(parameters, &symbols, &Target::Slope(slope))?;
-        Ok(file.len() as f64 / bytes as f64)
+        Ok((file.len() as f64 / bytes as f64, symbols))
     }
 
     /// Chooses all steps such that the file has a size: the slope that they are for.
@@ -198,13 +203,13 @@ impl<'a> Layers<'a> {
             layers.set_steps(parameters, slope);
             layers.size(parameters, &frozen, slope, bytes)
         };
-        let slope = search(start, 1.0, |slope| at(self, slope))?;
+        let (slope, _) = search(start, 1.0, |slope| at(self, slope))?;
         self.set_steps(parameters, slope);
         Ok(slope)
     }
 
-    /// The slope at which, on the steps there are, the file has a size; a small one if even that takes no more, and the one that
-    /// makes the smallest file if that has at most `limit` bytes.
+    /// The slope at which, on the steps there are, the file has a size, and its symbols; a small slope if even that takes no more, and
+    /// the one that makes the smallest file if that has at most `limit` bytes.
     ///
     /// # Errors
     /// [`Error::Input`] if no slope gives such a file.
@@ -214,37 +219,20 @@ impl<'a> Layers<'a> {
         frozen: &Frozen,
         slope: f64,
         (bytes, limit): (u64, u64),
-    ) -> Result<f64> {
+    ) -> Result<(f64, Vec<Symbols>)> {
         let limit = limit as f64 / bytes as f64;
         search(slope, limit, |slope| self.size(parameters, frozen, slope, bytes))
     }
 }
 
-/// The slope at which a size, in units of what is wanted, is just below 1; the one of the smallest, if that is below `limit`.
-fn search(start: f64, limit: f64, mut size: impl FnMut(f64) -> Result<f64>) -> Result<f64> {
-    let mut x = start.max(1e-30).ln();
-    let mut secant = Secant::falling((x - 14.0, x + 9.0), GAIN);
-    let mut best: Option<(f64, f64)> = None;
-    let mut least = (f64::INFINITY, x);
-    for _ in 0..MAX_FILES {
-        let found = size(x.exp())?;
-        if found <= 1.0 && best.is_none_or(|(most, _)| found > most) {
-            best = Some((found, x));
-        }
-        if found < least.0 {
-            least = (found, x);
-        }
-        if (CLOSE..=1.0).contains(&found) {
-            break;
-        }
-        secant.add(x, found.ln() - AIM.ln());
-        match secant.next(x) {
-            Some(next) => x = next,
-            None => break,
-        }
-    }
-    let found = best.or(Some(least).filter(|(size, _)| *size <= limit));
-    found.map(|(_, x)| x.exp()).ok_or_else(|| {
+/// The slope of the file of a size, in units of what is wanted, just below 1, and its symbols; the smallest up to `limit` will do.
+fn search(
+    start: f64,
+    limit: f64,
+    size: impl FnMut(f64) -> Result<(f64, Vec<Symbols>)>,
+) -> Result<(f64, Vec<Symbols>)> {
+    let found = SizeSearch { limit, ..SEARCH }.run(start.max(1e-30), size)?;
+    found.ok_or_else(|| {
         Error::Input("no file of this size was found; allow more bytes, or let fewer weights remain".into())
     })
 }

@@ -193,17 +193,10 @@ pub fn shrink(
     let mut slopes = vec![slope];
     let mut symbols = Vec::new();
     for stage in 1..=options.n_stages.max(1) {
-        slope = layers.fit(&parameters, &frozen, slope, (aim, options.bytes))?;
+        (slope, symbols) = layers.fit(&parameters, &frozen, slope, (aim, options.bytes))?;
         slopes.push(slope);
-        symbols = layers.quantize(&parameters, &frozen, slope)?;
         let share = stage as f64 / options.n_stages.max(1) as f64;
-        frozen.extend(
-            task.network,
-            &mut parameters,
-            &symbols,
-            layers.sensitivities(),
-            share,
-        );
+        frozen.extend(&mut parameters, &symbols, layers.sensitivities(), share);
         let name = format!("stage {stage} of {}", options.n_stages.max(1));
         let path = task.folder.join(format!("stage-{stage}.training.safetensors"));
         let run = training(task, &options.stage, &path);

@@ -200,8 +200,9 @@ impl<'a> Trainer<'a> {
                 epoch: self.epoch as u64,
             };
             let batch = self.examples.batch(indices, Some(key));
-            let taught = self.teacher.map(|t| logits(self.network, &t.weights, &batch));
-            let taught = taught.transpose()?;
+            let ask =
+                |t: &Teacher| logits(self.network, &t.weights, &batch).map(|taught| (taught, t.temperature));
+            let taught = self.teacher.map(ask).transpose()?;
             let weights = Weights::new(parameters, self.device, true);
             let mut statistics = Statistics::default();
             let mut batch_loss = 0.0;
@@ -218,11 +219,11 @@ impl<'a> Trainer<'a> {
                     right += scores.correct.iter().filter(|&&c| c).count();
                     rows += n;
                     let weight = 1.0 / n.max(1) as f32;
-                    Ok(match (&taught, self.teacher) {
-                        (Some(taught), Some(Teacher { temperature, .. })) => {
+                    Ok(match &taught {
+                        Some((taught, temperature)) => {
                             logits.gradient_towards(taught, &batch.labels, weight, *temperature)
                         }
-                        _ => logits.gradient(&batch.labels, weight, 1.0),
+                        None => logits.gradient(&batch.labels, weight, 1.0),
                     })
                 },
             )?;

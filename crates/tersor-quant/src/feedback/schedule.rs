@@ -6,7 +6,7 @@ use super::problem::{BATCH, Problem};
 use super::stage::Batch;
 use crate::choice::Knob;
 use crate::error::{Result, not_negative, positive_step};
-use crate::price::{GridPrices, PRICE_ONE_BIT, RateModel, SequentialPrice};
+use crate::price::{GridPrices, PRICE_ONE_BIT, RateModel, SequentialPrice, coded_bits};
 
 /// Passes end when the objective falls by less than this share.
 pub(super) const REST: f64 = 1e-4;
@@ -92,11 +92,11 @@ impl Problem<'_> {
             price.restore(&given);
             Stage {
                 distortion,
-                rate_bits: coded_bits(symbols, price),
+                rate_bits: coded_bits(symbols.iter().copied(), price),
             }
         });
         price.restore(&given);
-        coded_bits(&quantized.symbols, price);
+        coded_bits(quantized.symbols.iter().copied(), price);
         Ok(quantized)
     }
 
@@ -187,14 +187,4 @@ pub(super) fn check(step: f32, slope: f64) -> Result<()> {
 fn priced_bits<M: RateModel + Sync>(symbols: &[i32], prices: &GridPrices<'_, M>) -> f64 {
     let bits = |&symbol: &i32| u64::from({ *prices }.bits(0, symbol));
     symbols.par_iter().map(bits).sum::<u64>() as f64 / f64::from(PRICE_ONE_BIT)
-}
-
-/// Codes symbols in order.
-fn coded_bits(symbols: &[i32], price: &mut impl SequentialPrice) -> f64 {
-    let mut bits = 0;
-    for (position, &symbol) in symbols.iter().enumerate() {
-        bits += u64::from(price.bits(position, symbol));
-        price.push(position, symbol);
-    }
-    bits as f64 / f64::from(PRICE_ONE_BIT)
 }

@@ -3,7 +3,7 @@
 use super::Grid;
 use crate::choice::{Cost, Knob};
 use crate::error::{Result, not_negative};
-use crate::price::{PRICE_ONE_BIT, SequentialPrice};
+use crate::price::{SequentialPrice, coded_bits};
 use crate::report::Report;
 use crate::source::Source;
 
@@ -43,16 +43,16 @@ pub fn assign_sequential<P: SequentialPrice>(
     let given = price.snapshot();
     let mut best = one_pass(source, grid, knob, price, out);
     price.restore(&given);
-    let mut best_j = best.distortion + slope * coded_bits(out, grid, price);
+    let mut best_j = best.distortion + slope * coded_bits(multiples(out, grid), price);
     let mut symbols = vec![0; out.len()];
     for _ in 1..passes {
         price.rewind();
         let report = one_pass(source, grid, knob, price, &mut symbols);
         price.restore(&given);
-        let j = report.distortion + slope * coded_bits(&symbols, grid, price);
+        let j = report.distortion + slope * coded_bits(multiples(&symbols, grid), price);
         if j >= best_j {
             price.restore(&given);
-            coded_bits(out, grid, price);
+            coded_bits(multiples(out, grid), price);
             break;
         }
         out.copy_from_slice(&symbols);
@@ -99,15 +99,10 @@ fn one_pass<P: SequentialPrice>(
     Report::new(counts, distortion, squared_error)
 }
 
-/// Codes symbols in order.
-fn coded_bits<P: SequentialPrice>(symbols: &[u16], grid: &Grid, price: &mut P) -> f64 {
-    let mut bits = 0;
-    for (position, &symbol) in symbols.iter().enumerate() {
-        let multiple = grid.first + i32::from(symbol);
-        bits += u64::from(price.bits(position, multiple));
-        price.push(position, multiple);
-    }
-    bits as f64 / f64::from(PRICE_ONE_BIT)
+/// Symbols as multiples of the step.
+fn multiples<'s>(symbols: &'s [u16], grid: &Grid) -> impl Iterator<Item = i32> + use<'s> {
+    let first = grid.first;
+    symbols.iter().map(move |&symbol| first + i32::from(symbol))
 }
 
 #[cfg(test)]
@@ -188,7 +183,7 @@ mod tests {
             let (mut price, mut out) = (Repeats { last: 0 }, vec![0; 400]);
             let report = assign_sequential(&source, &grid, 0.05, passes, &mut price, &mut out).unwrap();
             let mut again = Repeats { last: 0 };
-            let bits = coded_bits(&out, &grid, &mut again);
+            let bits = coded_bits(multiples(&out, &grid), &mut again);
             assert_eq!(price.last, again.last, "the coder is left behind the symbols");
             let error: f64 = w
                 .iter()

@@ -2,11 +2,12 @@
 
 use super::LayerSymbols;
 use crate::design::{GRID_ITERATIONS, SMALL, grid_codebook, short, within};
+use crate::in_context::{choose_in_context, take};
 use crate::price::SegmentPrice;
 use crate::{Error, Result};
-use tersor_codec::{ContextPrices, MAX_LEVELS, SegmentInput, TensorInfo};
+use tersor_codec::{ContextPrices, MAX_LEVELS, TensorInfo};
 use tersor_quant::feedback::{Problem, Quantized, step_for_slope};
-use tersor_quant::grid::{self, Grid, assign_sequential};
+use tersor_quant::grid::{self, Grid};
 use tersor_quant::{GridPrices, Source, Span, StaticPrices, entropy_bits};
 
 /// Levels beyond those of the targets, either way: errors pushed onto a weight can take it further out.
@@ -103,16 +104,13 @@ pub fn quantize_plain(
             }
         }
         Prices::Context(prices) => {
-            let before = prices.clone();
             let span = Span::of_slice(source.weights).join(ZERO);
             let grid = Grid::spanning(span, step).map_err(wrap())?;
-            let mut price = SegmentPrice::new(prices, &info.shape, 0..source.len(), grid)?;
             let mut symbols = vec![0; source.len()];
-            let report = assign_sequential(source, &grid, slope, PASSES, &mut price, &mut symbols);
-            let loss = report.map_err(wrap())?.distortion;
+            let at = (&grid, slope);
+            let report = choose_in_context(prices, (info, 0), at, PASSES, source, &mut symbols)?;
             let multiples: Vec<i32> = symbols.iter().map(|&s| grid.first + i32::from(s)).collect();
-            let layer = LayerSymbols::of_multiples(step, &multiples, source.weights, loss);
-            *prices = before;
+            let layer = LayerSymbols::of_multiples(step, &multiples, source.weights, report.distortion);
             learn(prices, &info.shape, &layer)?;
             layer
         }
@@ -123,15 +121,7 @@ pub fn quantize_plain(
 
 /// Codes a tensor as the file will have it.
 fn learn(prices: &mut ContextPrices, shape: &[u64], layer: &LayerSymbols) -> Result<()> {
-    let codebook = grid_codebook(&layer.grid);
-    prices.take(&SegmentInput::Symbols {
-        symbols: &layer.symbols,
-        n_levels: codebook.n_levels(),
-        zero: codebook.zero_symbol(),
-        shape,
-        first: 0,
-    })?;
-    Ok(())
+    take(prices, (shape, 0), &grid_codebook(&layer.grid), &layer.symbols)
 }
 
 /// Multiples of the step, part after part, and their loss.

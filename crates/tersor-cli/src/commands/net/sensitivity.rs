@@ -6,7 +6,7 @@ use crate::args::Common;
 use crate::args::net::{EstimatorArg, SensitivityArgs};
 use crate::progress::Bar;
 use tersor_nets::Parameters;
-use tersor_nets::examples::Examples as _;
+use tersor_nets::examples::Examples;
 use tersor_nets::sensitivity::{
     AdamOptions, Diagonal, FisherOptions, GramOptions, HutchinsonOptions, Labels, Recorded, adam_moments,
     fisher, hutchinson, moments, second_order, write_sensitivities,
@@ -19,10 +19,10 @@ type Measured = (&'static str, Diagonal, Vec<(String, String)>);
 fn measure(
     args: &SensitivityArgs,
     task: &Task,
+    examples: &dyn Examples,
     parameters: &Parameters,
     bar: &Bar,
 ) -> anyhow::Result<Measured> {
-    let examples = &args.examples.of(task.calibration())?;
     let (network, device, samples, seed) = (&task.network, &task.device, args.samples, args.seed);
     let batch = args.batch.unwrap_or(match args.estimator {
         EstimatorArg::Hessian | EstimatorArg::Hutchinson => 50,
@@ -100,7 +100,7 @@ pub(crate) fn run(args: &SensitivityArgs, common: &Common) -> anyhow::Result<Sta
     let parameters = open_weights(&task.network, &args.weights)?;
     let examples = &args.examples.of(task.calibration())?;
     let bar = Bar::new(common.quiet);
-    let (estimator, diagonal, settings) = measure(args, &task, &parameters, &bar)?;
+    let (estimator, diagonal, settings) = measure(args, &task, examples, &parameters, &bar)?;
     let (network, device, samples) = (&task.network, &task.device, args.samples);
     let layers = if args.gram {
         let options = GramOptions {
