@@ -22,6 +22,15 @@ fn is_ignored(name: &str) -> bool {
 }
 
 impl Parameters {
+    /// Values of all parameters of a network, in its order.
+    pub(crate) fn new(network: &Network, values: Vec<Vec<f32>>) -> Self {
+        Self {
+            network: network.name.clone(),
+            specs: network.parameters.clone().into(),
+            values,
+        }
+    }
+
     /// Random weights by seed: normal with variance 2 / fan-in (He et al., 2015), embeddings with 0.02 as deviation,
     /// biases and shifts 0, scales and variances 1.
     pub fn random(network: &Network, seed: u64) -> Self {
@@ -37,11 +46,7 @@ impl Parameters {
             Role::Scale | Role::RunningVariance => vec![1.0; spec.len()],
             Role::Bias | Role::Shift | Role::RunningMean => vec![0.0; spec.len()],
         });
-        Self {
-            network: network.name.clone(),
-            values: values.collect(),
-            specs: network.parameters.clone().into(),
-        }
+        Self::new(network, values.collect())
     }
 
     /// The parameters of a network, by name, with or without a leading `module.`; counters of batches and tables of
@@ -89,11 +94,7 @@ impl Parameters {
             .collect();
         unexpected.sort_unstable();
         if missing.is_empty() && unexpected.is_empty() && misshapen.is_empty() {
-            Ok(Self {
-                network: network.name.clone(),
-                specs: network.parameters.clone().into(),
-                values,
-            })
+            Ok(Self::new(network, values))
         } else {
             Err(Error::Mismatch {
                 network: network.name.clone(),

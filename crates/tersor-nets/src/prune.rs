@@ -258,6 +258,10 @@ impl Pruner {
 }
 
 impl Constraint for Pruner {
+    fn keeps_zeros(&self) -> bool {
+        true
+    }
+
     fn gradients(&mut self, gradients: &mut Gradients, parameters: &Parameters, _: f64) {
         let scope = self.options.scope;
         let masks = self

@@ -3,10 +3,12 @@
 //! A sparse network's weights then lie together, where a coder with contexts of rows and columns finds them. It is never done
 //! unasked: whoever compares weights by name would not recognise them.
 
+mod narrow;
 mod units;
 
 use crate::Parameters;
 use crate::graph::{Network, Op};
+pub(crate) use narrow::Narrow;
 use serde::Serialize;
 use units::{Group, Place, Reader, groups};
 

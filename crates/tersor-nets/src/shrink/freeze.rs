@@ -86,6 +86,10 @@ impl Frozen {
 }
 
 impl Constraint for Frozen {
+    fn keeps_zeros(&self) -> bool {
+        true
+    }
+
     fn gradients(&mut self, gradients: &mut Gradients, _: &Parameters, _: f64) {
         for (gradient, values) in gradients.iter_mut().zip(&self.values) {
             for (g, _) in gradient.iter_mut().zip(values).filter(|(_, v)| v.is_some()) {

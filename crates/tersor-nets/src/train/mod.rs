@@ -10,6 +10,7 @@ pub use optimizer::{Optimizer, OptimizerState};
 pub use run::TrainingRun;
 pub use schedule::Schedule;
 
+use crate::canon::Narrow;
 use crate::examples::Examples;
 use crate::gradient::{Gradients, backward, logits, to_vec};
 use crate::graph::{BatchStatistics, Mode, Network, Observer, Op, Weights};
@@ -60,6 +61,11 @@ pub trait Constraint {
     /// After a step; may change the parameters. The state holds the optimizer's moments.
     fn parameters(&mut self, parameters: &mut Parameters, state: &OptimizerState, done: f64) {
         let _ = (parameters, state, done);
+    }
+
+    /// Whether weights that are zero stay zero: what only such weights read need not be computed.
+    fn keeps_zeros(&self) -> bool {
+        false
     }
 }
 
@@ -191,6 +197,11 @@ impl<'a> Trainer<'a> {
         let batches = self.batches(self.epoch);
         let steps = batches.len().max(1);
         let total = (steps * self.options.epochs.max(1)) as f64;
+        let narrow = constraint
+            .keeps_zeros()
+            .then(|| Narrow::new(self.network, parameters));
+        let narrow = narrow.flatten();
+        let network = narrow.as_ref().map_or(self.network, |n| &n.network);
         let (mut loss, mut right, mut rows, mut rate) = (0.0, 0usize, 0usize, 0.0);
         for (at, indices) in batches.iter().enumerate() {
             let done = (self.epoch * steps + at) as f64 / total;
@@ -203,11 +214,12 @@ impl<'a> Trainer<'a> {
             let ask =
                 |t: &Teacher| logits(self.network, &t.weights, &batch).map(|taught| (taught, t.temperature));
             let taught = self.teacher.map(ask).transpose()?;
-            let weights = Weights::new(parameters, self.device, true);
+            let mut taken = narrow.as_ref().map(|n| n.take(parameters));
+            let weights = Weights::new(taken.as_ref().unwrap_or(parameters), self.device, true);
             let mut statistics = Statistics::default();
             let mut batch_loss = 0.0;
             let mut gradients = backward(
-                self.network,
+                network,
                 &weights,
                 &batch,
                 Mode::Train,
@@ -235,7 +247,11 @@ impl<'a> Trainer<'a> {
                 )));
             }
             loss += batch_loss;
-            statistics.apply(self.network, parameters)?;
+            statistics.apply(network, taken.as_mut().unwrap_or(parameters))?;
+            if let (Some(narrow), Some(taken)) = (&narrow, &taken) {
+                narrow.put(taken, parameters);
+                gradients = narrow.gradients(gradients, parameters);
+            }
             constraint.gradients(&mut gradients, parameters, done);
             self.state
                 .step(&self.options.optimizer, parameters, &gradients, rate as f32);
