@@ -673,18 +673,18 @@ def ilog2(x):
 
 
 def _squash_table():
-    table, e = [0] * 4096, 1 << 32
-    for x in range(2048):
-        low = max(16, (e << 16) // ((1 << 32) + e))
-        table[2048 - x], table[2048 + x] = low, 65536 - low
+    table, e = [0] * 5632, 1 << 32
+    for x in range(2816):
+        low = max(2, (e << 16) // ((1 << 32) + e))
+        table[2816 - x], table[2816 + x] = low, 65536 - low
         e = e * 4278222805 >> 32
     return table
 
 
 def _stretch_table(squash_table):
-    table, x = [], -2047
-    for i in range(4096):
-        while x < 2047 and squash_table[2048 + x + 1] <= 16 * i + 8:
+    table, x = [], -2815
+    for i in range(16384):
+        while x < 2815 and squash_table[2816 + x + 1] <= 4 * i + 2:
             x += 1
         table.append(x)
     return table
@@ -707,7 +707,7 @@ THRESHOLDS = [0, 1, 2, 4, 6, 8, 12, 16, 24, 32, 48, 64, 96, 128, 192, 256]
 
 
 def squash(x):
-    return SQUASH[2048 + clamp(x, -2047, 2047)]
+    return SQUASH[2816 + clamp(x, -2815, 2815)]
 
 
 def log2(v):
@@ -715,8 +715,11 @@ def log2(v):
     return 256 * e + FRACTIONS[(v << 6 >> e) - 64]
 
 
-def follow(mean, v, n):
-    return mean + ((v - mean) * RATES[min(n, 255)] >> 16)
+def exp2(v):
+    return (256 + v % 256 << v // 256) >> 8
+
+
+GAINS = [(1 << 32) // (exp2(1568 + 64 * scale) + 65536) for scale in range(64)]
 
 
 class Counter:
@@ -727,7 +730,7 @@ class Counter:
         target = (1 << 22) - 1 if bit else 0
         self.p += (target - self.p) * RATES[self.n] >> 16
         self.n = min(self.n + 1, 255)
-        self.logit = STRETCH[self.p >> 10]
+        self.logit = STRETCH[self.p >> 8]
 
 
 class Mixer:
@@ -748,12 +751,12 @@ class ContextGroup:
 
     def __init__(self, data):
         self.decoder = RangeDecoder(data)
-        self.last = [0] * 64
+        self.centres, self.means = defaultdict(int), defaultdict(lambda: 32)
         self.counters = defaultdict(Counter)
         self.mixers = defaultdict(lambda: Mixer(22000, 22000, 22000, 0, 0, 0))
         self.sign_mixers = defaultdict(lambda: Mixer(16384, 0, 0, 0, 0))
-        self.scale_mixers = [Mixer(16000, 24000, 12000, 0) for _ in range(3)]
-        self.mean, self.vector_mean, self.rows = [65536] * 3, [0] * 64, []
+        self.scale_mixers = [Mixer(20000, 24000, 8000, 0) for _ in range(3)]
+        self.rows = []
 
     def raw(self, n, element_bytes):
         return bytes(self.decoder.tree(8, "byte", i) for _ in range(n) for i in range(element_bytes))
@@ -764,11 +767,20 @@ class ContextGroup:
             return [0] * n
         centre = tensor.codebook.zero_symbol
         if centre is None or self.decoder.bit("own"):
-            z = self.decoder.uint("centre")
-            centre = self.last[n_levels % 64] + (z >> 1 if z % 2 == 0 else -(z >> 1) - 1)
+            centre = self.centres[n_levels % 64] + self.difference("centre")
             require(0 <= centre < n_levels, "a centre outside of the alphabet")
-            self.last[n_levels % 64] = centre
-        return [centre + d for d in Segment(self, tensor.shape, first, n, n_levels, centre).distances()]
+            self.centres[n_levels % 64] = centre
+        segment = Segment(self, tensor.shape, first, n, n_levels, centre)
+        key = n_levels % 64 if segment.kind == 0 else -segment.kind
+        mean = self.means[key] + self.difference("mean")
+        require(0 <= mean <= 48, "a mean beyond 256")
+        self.means[key] = mean
+        segment.begin((181 if mean % 2 else 128) << mean // 2 >> 7)
+        return [centre + d for d in segment.distances()]
+
+    def difference(self, model):
+        z = self.decoder.uint(model)
+        return z >> 1 if z % 2 == 0 else -(z >> 1) - 1
 
 
 class Segment:
@@ -784,18 +796,19 @@ class Segment:
         self.width = shape[-1] if self.kind == 2 else None
         self.tap = first % self.k
         self.h = []
-        base = group.mean[self.kind]
-        if self.kind == 0:
-            base = group.vector_mean[n_levels % 64] or base
-        self.row_mean = self.tensor = base
-        rows = group.rows
-        if self.kind and n >= self.n_columns and rows and self.n_columns // self.k % len(rows) == 0:
-            self.columns = [rows[j // (self.n_columns // len(rows))] for j in range(self.n_columns)]
-        else:
-            self.columns = [base] * min(self.n_columns, n)
         self.sums = []
-        self.n_rows = self.n_in_row = self.n_kernels = self.row_sum = self.kernel_sum = self.kernel_signed = 0
-        self.log_row, self.log_tensor = log2(self.row_mean + 16), log2(self.tensor + 16)
+        self.n_rows = self.row_sum = self.row_expected = 0
+        self.kernel_sum = self.kernel_signed = self.kernel_expected = self.row = 0
+
+    def begin(self, mean):
+        """§6.4."""
+        self.mean, self.log_mean = mean, log2(mean + 16)
+        self.prior = clamp(131072 // (mean + 16), 2, 4000)
+        rows = self.group.rows
+        self.columns = [mean] * min(self.n_columns, self.n)
+        if self.kind and self.n >= self.n_columns and rows and self.n_columns // self.k % len(rows) == 0:
+            shares = [min(mean * row // (sum(rows) // len(rows) + 1), 255 << 16) for row in rows]
+            self.columns = [shares[j // (self.n_columns // len(rows))] for j in range(self.n_columns)]
 
     def distances(self):
         distances = []
@@ -803,10 +816,7 @@ class Segment:
             self.site(i)
             distances.append(self.distance())
             self.push(distances[-1], i)
-        self.group.mean[self.kind] = self.tensor
-        if self.kind == 0:
-            self.group.vector_mean[self.n_levels % 64] = self.tensor
-        else:
+        if self.kind:
             self.group.rows = self.sums
         return distances
 
@@ -826,14 +836,14 @@ class Segment:
         left, up, up_left = h(1, has_left), h(line, has_up), h(line + 1, has_left and has_up)
         up_right, up2, left2 = h(max(line - 1, 1), has_up and has_right), h(2 * line, has_up2), h(2)
         near = sum(f * min(abs(v), 32) for f, v in ((2, left), (2, up), (1, up_left), (1, up_right)))
-        near = log2(near * share + self.tensor // 4 + 16) - self.log_tensor
-        row = self.log_row - self.log_tensor
-        column = log2(self.columns[i % self.n_columns] + 16) - self.log_tensor
+        near = log2(near * share + self.mean // 4 + 16) - self.log_mean
+        row = self.row
+        column = log2(self.columns[i % self.n_columns] + 16) - self.log_mean
         self.features = [row, column, near, 256]
-        expected = self.log_tensor + self.group.scale_mixers[self.kind].predict(self.features)
+        expected = self.log_mean + self.group.scale_mixers[self.kind].predict(self.features)
         self.log_scale = clamp(expected, 1536, 5631)
         self.scale = self.log_scale - 1536 >> 6
-        if self.log_tensor < 3584:
+        if self.log_mean < 3584:
             weights = 2 * (row > -256) + (column > -256)
         else:
             weights = 4 + min(max(self.scale, 24) - 24 >> 2, 3)
@@ -908,28 +918,29 @@ class Segment:
     def push(self, d, i):
         """§6.4."""
         m = min(abs(d), 255)
-        e = clamp(log2(4 * m + 1 << 14) - self.log_scale, -1024, 1024)
-        self.group.scale_mixers[self.kind].learn(self.features, e, 10)
+        e = ((m << 16) - exp2(self.log_scale)) * GAINS[self.scale] >> 24
+        self.group.scale_mixers[self.kind].learn(self.features, clamp(e, -256, 256), 9)
         self.h.append(clamp(d, -127, 127))
         column = i % self.n_columns
-        self.columns[column] = follow(self.columns[column], m << 16, min(self.n_rows + 2, 150))
+        mean, count = self.columns[column], min(self.n_rows + self.prior, max(self.prior, 150))
+        self.columns[column] += ((m << 16) - mean) * (131072 // (2 * count + 3)) >> 16
+        self.kernel_expected += mean
         self.kernel_sum += m
         self.kernel_signed += clamp(d, -127, 127)
         self.tap += 1
         if self.tap == self.k:
-            self.tap = 0
             self.row_sum += self.kernel_sum
-            v = self.kernel_sum * (65536 // self.k)
-            self.row_mean = follow(self.row_mean, v, min(self.n_in_row + 2, 80))
-            self.tensor = follow(self.tensor, v, min(self.n_kernels + 2, 250))
-            self.n_in_row, self.n_kernels = self.n_in_row + 1, self.n_kernels + 1
-            self.kernel_sum = self.kernel_signed = 0
-            self.log_row, self.log_tensor = log2(self.row_mean + 16), log2(self.tensor + 16)
+            self.row_expected += self.kernel_expected
+            self.row = self.log_sum(self.row_sum << 16) - self.log_sum(self.row_expected)
+            self.tap = self.kernel_sum = self.kernel_signed = self.kernel_expected = 0
         if column == self.n_columns - 1:
             self.sums.append((self.row_sum << 16) // self.n_columns)
-            self.row_sum, self.n_rows, self.n_in_row = 0, self.n_rows + 1, 0
-            self.row_mean = (self.row_mean + self.tensor) // 2
-            self.log_row = log2(self.row_mean + 16)
+            self.n_rows += 1
+            self.row_sum = self.row_expected = self.row = 0
+
+    @staticmethod
+    def log_sum(v):
+        return log2(min(v + 131072 >> 8, 2**32 - 1))
 
 
 def decode_context(group, data):

@@ -19,6 +19,12 @@ struct Tensor {
 }
 
 impl Tensor {
+    /// Mean magnitude of the distances from a centre.
+    fn mean(&self, centre: u16) -> f64 {
+        let sum: f64 = self.symbols.iter().map(|s| f64::from(s.abs_diff(centre))).sum();
+        sum / self.symbols.len().max(1) as f64
+    }
+
     fn input(&self) -> SegmentInput<'_> {
         SegmentInput::Symbols {
             symbols: &self.symbols,
@@ -236,17 +242,23 @@ fn prices_add_up_to_the_size() {
     for t in &tensors {
         let centre = t.zero.unwrap();
         prices
-            .begin((&t.shape, 0), t.symbols.len(), t.n_levels, t.zero, centre)
+            .begin(
+                (&t.shape, 0),
+                t.symbols.len(),
+                t.n_levels,
+                t.zero,
+                (centre, t.mean(centre)),
+            )
             .unwrap();
         for &symbol in &t.symbols {
             bits += f64::from(prices.price(symbol)) / 65536.0;
             prices.push(symbol);
         }
     }
-    // Beside the symbols there is a bit per tensor, and the end of the stream.
+    // Beside the symbols there are a bit and a mean per tensor, and the end of the stream.
     let size = 8.0 * encode(&tensors).len() as f64;
     assert!(
-        (size - bits).abs() < 0.001 * bits + 24.0,
+        (size - bits).abs() < 0.001 * bits + 48.0,
         "{size} bits, prices of {bits}"
     );
 }
@@ -260,19 +272,31 @@ fn a_segment_taken_whole_costs_and_teaches_what_its_symbols_do() {
         bits[0] += whole.take(&t.input()).unwrap();
         let centre = t.zero.unwrap();
         single
-            .begin((&t.shape, 0), t.symbols.len(), t.n_levels, t.zero, centre)
+            .begin(
+                (&t.shape, 0),
+                t.symbols.len(),
+                t.n_levels,
+                t.zero,
+                (centre, t.mean(centre)),
+            )
             .unwrap();
         for &symbol in &t.symbols {
             bits[1] += f64::from(single.price(symbol)) / 65536.0;
             single.push(symbol);
         }
     }
-    // Beside the symbols there is a bit per tensor.
-    assert!((bits[0] - bits[1]).abs() < 0.001 * bits[1] + 8.0, "{bits:?}");
+    // Beside the symbols there are a bit and a mean per tensor.
+    assert!((bits[0] - bits[1]).abs() < 0.001 * bits[1] + 32.0, "{bits:?}");
     let t = &tensors[0];
     let prices = |prices: &mut ContextPrices| {
         prices
-            .begin((&t.shape, 0), t.symbols.len(), t.n_levels, t.zero, 50)
+            .begin(
+                (&t.shape, 0),
+                t.symbols.len(),
+                t.n_levels,
+                t.zero,
+                (50, t.mean(50)),
+            )
             .unwrap();
         (0..101).map(|s| prices.price(s)).collect::<Vec<_>>()
     };
@@ -296,7 +320,13 @@ fn a_snapshot_brings_back_the_state() {
     let t = &tensors[0];
     let mut prices = ContextPrices::new();
     prices
-        .begin((&t.shape, 0), t.symbols.len(), t.n_levels, t.zero, 50)
+        .begin(
+            (&t.shape, 0),
+            t.symbols.len(),
+            t.n_levels,
+            t.zero,
+            (50, t.mean(50)),
+        )
         .unwrap();
     t.symbols[..500].iter().for_each(|&s| prices.push(s));
     let snapshot = prices.clone();
@@ -311,7 +341,7 @@ fn a_snapshot_brings_back_the_state() {
     assert!(prices.price(70) < before[70] / 2, "what occurs becomes cheaper");
     prices = snapshot;
     assert_eq!(all(&prices), before);
-    assert!(prices.begin((&t.shape, 0), 1, 3, None, 3).is_err());
+    assert!(prices.begin((&t.shape, 0), 1, 3, None, (3, 1.0)).is_err());
 }
 
 #[test]

@@ -41,7 +41,8 @@ pub(crate) fn choose_in_context(
     out: &mut [u16],
 ) -> Result<Report> {
     let before = prices.clone();
-    let mut price = SegmentPrice::new(prices, &info.shape, start..start + source.len(), *grid)?;
+    let elements = start..start + source.len();
+    let mut price = SegmentPrice::new(prices, &info.shape, elements, *grid, source.weights)?;
     let report = assign_sequential(source, grid, slope, passes, &mut price, out);
     *prices = before;
     report.map_err(Error::quantize(&info.name))

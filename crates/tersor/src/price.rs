@@ -13,22 +13,48 @@ pub(crate) struct SegmentPrice<'a> {
     shape: &'a [u64],
     elements: Range<usize>,
     grid: Grid,
+    /// What the mean magnitude of the multiples is taken to be.
+    mean: f64,
+    /// Sum of the magnitudes so far, and their number.
+    sum: (u64, usize),
 }
 
+/// Share of a step above which a magnitude counts as the next multiple, roughly: prices pull towards zero.
+const ROUNDED_UP: f64 = 0.65;
+/// Elements that a coder is taught with before the first is chosen.
+const TAUGHT: usize = 1 << 13;
+
 impl<'a> SegmentPrice<'a> {
-    /// Begins a segment.
+    /// Begins a segment. The coder is taught with the first targets, rounded: were it to learn from its own choices alone, the
+    /// first few would decide what is cheap, and a layer could end up with every other level.
     pub(crate) fn new(
         prices: &'a mut ContextPrices,
         shape: &'a [u64],
         elements: Range<usize>,
         grid: Grid,
+        targets: &[f32],
     ) -> tersor_codec::Result<Self> {
         let mut price = Self {
             prices,
             shape,
             elements,
             grid,
+            mean: 0.0,
+            sum: (0, 0),
         };
+        let alphabet = price.alphabet();
+        let rounded = |t: &f32| {
+            let magnitude = (f64::from((t / grid.step).abs()) + 1.0 - ROUNDED_UP).floor();
+            let multiple = magnitude.copysign(f64::from(*t)) as i32;
+            multiple.clamp(*alphabet.start(), *alphabet.end())
+        };
+        let sum: f64 = targets.iter().map(|t| f64::from(rounded(t).abs())).sum();
+        price.mean = sum / targets.len().max(1) as f64;
+        price.begin()?;
+        for (i, target) in targets.iter().take(TAUGHT).enumerate() {
+            price.push(i, rounded(target));
+        }
+        price.sum = (0, 0);
         price.begin()?;
         Ok(price)
     }
@@ -42,7 +68,7 @@ impl<'a> SegmentPrice<'a> {
             self.elements.len(),
             self.grid.n_levels,
             zero,
-            centre,
+            (centre, self.mean),
         )
     }
 
@@ -63,10 +89,16 @@ impl SequentialPrice for SegmentPrice<'_> {
     fn push(&mut self, _: usize, multiple: i32) {
         if let Some(symbol) = self.symbol(multiple) {
             self.prices.push(symbol);
+            self.sum.0 += u64::from(multiple.unsigned_abs());
+            self.sum.1 += 1;
         }
     }
 
     fn rewind(&mut self) {
+        if self.sum.1 > 0 {
+            self.mean = self.sum.0 as f64 / self.sum.1 as f64;
+            self.sum = (0, 0);
+        }
         // The centre is that of the first time, in the alphabet.
         self.begin().unwrap_or_default();
     }
@@ -76,6 +108,7 @@ impl SequentialPrice for SegmentPrice<'_> {
     }
 
     fn restore(&mut self, snapshot: &ContextPrices) {
+        self.sum = (0, 0);
         self.prices.clone_from(snapshot);
     }
 
@@ -102,7 +135,7 @@ mod tests {
     #[test]
     fn a_snapshot_brings_back_state_and_position() {
         let mut prices = ContextPrices::new();
-        let mut price = SegmentPrice::new(&mut prices, &SHAPE, 0..200, GRID).unwrap();
+        let mut price = SegmentPrice::new(&mut prices, &SHAPE, 0..200, GRID, &[0.4; 200]).unwrap();
         let pushed = |price: &mut SegmentPrice<'_>, range: Range<usize>| -> Vec<Vec<u32>> {
             let one = |i: usize| {
                 price.push(i, [0, 1, 0, -2, 2, 0, 0][i % 7]);
@@ -120,7 +153,7 @@ mod tests {
     #[test]
     fn beginning_anew_keeps_what_was_learned() {
         let mut prices = ContextPrices::new();
-        let mut price = SegmentPrice::new(&mut prices, &SHAPE, 0..200, GRID).unwrap();
+        let mut price = SegmentPrice::new(&mut prices, &SHAPE, 0..200, GRID, &[0.4; 200]).unwrap();
         let fresh = price.bits(0, 2);
         (0..200).for_each(|i| price.push(i, 2));
         price.rewind();

@@ -149,7 +149,7 @@ fn the_running_prices_are_left_as_the_file_leaves_them() {
         *bits = anew.take(&segment).unwrap();
     }
     let probe = |prices: &mut ContextPrices| {
-        prices.begin((&SHAPE, 0), 64 * 48, 9, Some(4), 4).unwrap();
+        prices.begin((&SHAPE, 0), 64 * 48, 9, Some(4), (4, 1.0)).unwrap();
         (0..9).map(|s| prices.price(s)).collect::<Vec<_>>()
     };
     assert_eq!(probe(&mut prices), probe(&mut anew));

@@ -1,6 +1,6 @@
 //! A probability that is learned from the bits seen in one context.
 
-use super::logistic::stretch;
+use super::logistic::{STRETCH_BITS, stretch};
 
 /// Bits of a probability.
 const PROB_BITS: u32 = 22;
@@ -19,12 +19,6 @@ const fn rate_table() -> [u32; MAX_COUNT + 1] {
 }
 
 static RATE: [u32; MAX_COUNT + 1] = rate_table();
-
-/// Share in units of 2^-16 by which the n-th observation moves a mean.
-#[inline]
-pub(super) fn rate(n: usize) -> u32 {
-    RATE[if n < MAX_COUNT { n } else { MAX_COUNT }]
-}
 
 /// A learned probability and its logit.
 #[derive(Clone, Copy, Debug)]
@@ -65,6 +59,6 @@ impl Counter {
         let rate = i64::from(RATE[usize::from(self.count) & MAX_COUNT]);
         self.p_one = (p + (((target - p) * rate) >> 16)) as u32;
         self.count += u16::from(usize::from(self.count) < MAX_COUNT);
-        self.logit = stretch(self.p_one >> (PROB_BITS - 12));
+        self.logit = stretch(self.p_one >> (PROB_BITS - STRETCH_BITS));
     }
 }

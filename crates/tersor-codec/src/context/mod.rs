@@ -36,13 +36,13 @@ use bytes::ByteModel;
 pub(crate) use logistic::cost;
 use model::Model;
 pub use price::ContextPrices;
-use segment::{Centres, Extent, Segment};
+use segment::{Extent, Segment, Start, Starts};
 
 /// All models of a group.
 #[derive(Clone, Debug)]
 struct Group {
     model: Model,
-    centres: Centres,
+    starts: Starts,
     bytes: ByteModel,
 }
 
@@ -50,7 +50,7 @@ impl Group {
     fn new() -> Self {
         Self {
             model: Model::new(),
-            centres: Centres::new(),
+            starts: Starts::new(),
             bytes: ByteModel::new(),
         }
     }
@@ -88,8 +88,8 @@ fn encode_segment(group: &mut Group, coder: &mut impl BitCoder, segment: &Segmen
                 n_levels,
                 zero,
             };
-            let centre = segment::choose_centre(symbols, n_levels, zero);
-            if let Some(mut segment) = Segment::begin(group, coder, extent, centre)? {
+            let start = Start::of(symbols, n_levels, zero);
+            if let Some(mut segment) = Segment::begin(group, coder, extent, start)? {
                 segment.encode(&mut group.model, coder, symbols);
                 segment.finish(&mut group.model);
             }
@@ -143,7 +143,7 @@ fn decode_segment(
                 n_levels: *n_levels,
                 zero: *zero,
             };
-            let Some(mut segment) = Segment::begin(group, decoder, extent, 0)? else {
+            let Some(mut segment) = Segment::begin(group, decoder, extent, Start::default())? else {
                 out.fill(0);
                 return Ok(());
             };
@@ -169,7 +169,7 @@ fn decode_segment(
                 n_levels: *n_levels,
                 zero: *zero,
             };
-            let mut segment = Segment::begin(group, decoder, extent, 0)?;
+            let mut segment = Segment::begin(group, decoder, extent, Start::default())?;
             let mut block = [0; BLOCK];
             for (i, out) in out.chunks_mut(BLOCK * size).enumerate() {
                 let symbols = block.get_mut(..out.len() / size).unwrap_or_default();

@@ -1,6 +1,6 @@
 //! Prices of symbols in the present state of the coder `context`.
 
-use super::segment::{Extent, Segment};
+use super::segment::{Extent, Segment, Start};
 use super::walk::Site;
 use super::{Group, encode_segment};
 use crate::cost::CostCounter;
@@ -36,7 +36,7 @@ impl ContextPrices {
     }
 
     /// Begins a segment of `n` elements from element `first` of a tensor, in an alphabet of `n_levels`. Distances are counted from
-    /// `centre`: the `zero` symbol, or the symbol in the middle. The segment before, if any, ends.
+    /// `centre`: the `zero` symbol, or the symbol in the middle; `mean` is about their mean magnitude. The segment before, if any, ends.
     ///
     /// # Errors
     /// [`Error::Invalid`] if `centre` is outside the alphabet.
@@ -46,7 +46,7 @@ impl ContextPrices {
         n: usize,
         n_levels: usize,
         zero: Option<u16>,
-        centre: u16,
+        (centre, mean): (u16, f64),
     ) -> Result<()> {
         if usize::from(centre) >= n_levels {
             return Err(Error::invalid(format!(
@@ -61,7 +61,8 @@ impl ContextPrices {
             n_levels,
             zero,
         };
-        self.segment = Segment::begin(&mut self.group, &mut CostCounter::default(), extent, centre)?;
+        let start = Start::new(centre, (mean.max(0.0) * 65536.0) as u32);
+        self.segment = Segment::begin(&mut self.group, &mut CostCounter::default(), extent, start)?;
         self.site = self.segment.as_ref().map(|s| s.site(&self.group.model));
         Ok(())
     }

@@ -2,34 +2,113 @@
 
 use super::Group;
 use super::distance::Span;
+use super::logistic::log2;
 use super::model::Model;
-use super::walk::{Site, Walk};
+use super::shape::{Kind, Shape};
+use super::walk::{MAX_MAGNITUDE, Site, Walk};
 use crate::range::{Bit, BitCoder, UintModel};
 use crate::{Error, Result};
 
-/// Alphabets whose last centre is remembered.
+/// Alphabets whose last centre and mean are remembered.
 const N_REMEMBERED: usize = 64;
+/// Largest mean magnitude, in half octaves of 2^-16: 256.
+const MAX_MEAN: u8 = 48;
+/// The mean before the first, 1.
+const FIRST_MEAN: u8 = 32;
 
-/// The models of centres.
-#[derive(Clone, Debug)]
-pub(super) struct Centres {
-    own: Bit,
-    difference: UintModel,
-    /// The last centre of its own among alphabets of a size with this remainder.
-    last: [u16; N_REMEMBERED],
+/// What is told of a segment before its symbols.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Start {
+    /// The symbol that distances are counted from.
+    pub(super) centre: u16,
+    /// Mean magnitude of the distances, in half octaves of 2^-16.
+    pub(super) mean: u8,
 }
 
-impl Centres {
-    pub(super) fn new() -> Self {
+impl Start {
+    /// A centre, and the nearest to a mean magnitude in units of 2^-16.
+    pub(super) fn new(centre: u16, mean: u32) -> Self {
+        let half_octaves = (log2(mean) + 64) >> 7;
         Self {
-            own: Bit::default(),
-            difference: UintModel::default(),
-            last: [0; N_REMEMBERED],
+            centre,
+            mean: half_octaves.clamp(0, MAX_MEAN.into()) as u8,
         }
     }
 
-    /// Codes the symbol that distances are counted from.
+    /// That of a segment's symbols.
+    pub(super) fn of(symbols: &[u16], n_levels: usize, zero: Option<u16>) -> Self {
+        let centre = choose_centre(symbols, n_levels, zero);
+        let magnitude = |s: &u16| u64::from(s.abs_diff(centre)).min(MAX_MAGNITUDE.into());
+        let sum: u64 = symbols.iter().map(magnitude).sum();
+        Self::new(centre, ((sum << 16) / symbols.len().max(1) as u64) as u32)
+    }
+
+    /// The mean in units of 2^-16.
+    fn mean(self) -> u32 {
+        let half = if self.mean % 2 == 1 { 181 } else { 128 };
+        ((half << (self.mean / 2)) >> 7) as u32
+    }
+}
+
+/// The models of starts.
+#[derive(Clone, Debug)]
+pub(super) struct Starts {
+    own: Bit,
+    centre: UintModel,
+    mean: UintModel,
+    /// The last centre of its own among alphabets of a size with this remainder.
+    centres: [u16; N_REMEMBERED],
+    /// The last mean of matrices and of kernels, and that of vectors among alphabets of a size with this remainder.
+    means: [u8; Kind::COUNT],
+    vector_means: [u8; N_REMEMBERED],
+}
+
+/// Codes the difference of a value from the one before.
+fn code_difference(coder: &mut impl BitCoder, model: &mut UintModel, last: i64, given: i64) -> Result<i64> {
+    let difference = given - last;
+    let code = model.code(coder, (difference << 1 ^ difference >> 63) as u64)?;
+    let code = i64::from(u32::try_from(code).unwrap_or(u32::MAX));
+    Ok(last + (code >> 1 ^ -(code & 1)))
+}
+
+impl Starts {
+    pub(super) fn new() -> Self {
+        Self {
+            own: Bit::default(),
+            centre: UintModel::default(),
+            mean: UintModel::default(),
+            centres: [0; N_REMEMBERED],
+            means: [FIRST_MEAN; Kind::COUNT],
+            vector_means: [FIRST_MEAN; N_REMEMBERED],
+        }
+    }
+
     fn code(
+        &mut self,
+        coder: &mut impl BitCoder,
+        (kind, n_levels): (Kind, usize),
+        zero: Option<u16>,
+        given: Start,
+    ) -> Result<Start> {
+        let centre = self.code_centre(coder, n_levels, zero, given.centre)?;
+        let last = match kind {
+            Kind::Vector => self.vector_means.get_mut(n_levels % N_REMEMBERED),
+            _ => self.means.get_mut(kind as usize),
+        };
+        let Some(last) = last else {
+            return Ok(given);
+        };
+        let mean = code_difference(coder, &mut self.mean, (*last).into(), given.mean.into())?;
+        match u8::try_from(mean) {
+            Ok(mean) if mean <= MAX_MEAN => {
+                *last = mean;
+                Ok(Start { centre, mean })
+            }
+            _ => Err(Error::corrupt("group", format!("a mean of {mean} half octaves"))),
+        }
+    }
+
+    fn code_centre(
         &mut self,
         coder: &mut impl BitCoder,
         n_levels: usize,
@@ -41,15 +120,10 @@ impl Centres {
         {
             return Ok(zero);
         }
-        let Some(last) = self.last.get_mut(n_levels % N_REMEMBERED) else {
+        let Some(last) = self.centres.get_mut(n_levels % N_REMEMBERED) else {
             return Ok(0);
         };
-        let difference = i32::from(given) - i32::from(*last);
-        let code = self
-            .difference
-            .code(coder, u64::from((difference << 1 ^ difference >> 31) as u32))?;
-        let code = u32::try_from(code).unwrap_or(u32::MAX);
-        let centre = i64::from(*last) + i64::from((code >> 1) as i32 ^ -((code & 1) as i32));
+        let centre = code_difference(coder, &mut self.centre, (*last).into(), given.into())?;
         match u16::try_from(centre) {
             Ok(centre) if usize::from(centre) < n_levels => {
                 *last = centre;
@@ -64,7 +138,7 @@ impl Centres {
 }
 
 /// The centre with which a segment is small: the zero symbol, or the median where that pays for being written.
-pub(super) fn choose_centre(symbols: &[u16], n_levels: usize, zero: Option<u16>) -> u16 {
+fn choose_centre(symbols: &[u16], n_levels: usize, zero: Option<u16>) -> u16 {
     let mut counts = vec![0u32; n_levels];
     for &s in symbols {
         if let Some(count) = counts.get_mut(usize::from(s)) {
@@ -124,20 +198,21 @@ impl Segment {
         group: &mut Group,
         coder: &mut impl BitCoder,
         extent: Extent<'_>,
-        centre: u16,
+        start: Start,
     ) -> Result<Option<Self>> {
         let Extent { n_levels, zero, .. } = extent;
         if extent.n == 0 || n_levels < 2 {
             return Ok(None);
         }
-        let centre = group.centres.code(coder, n_levels, zero, centre)?;
+        let shape = Shape::new(extent.shape);
+        let start = group.starts.code(coder, (shape.kind, n_levels), zero, start)?;
         let span = Span {
-            below: u32::from(centre),
-            above: n_levels as u32 - 1 - u32::from(centre),
+            below: u32::from(start.centre),
+            above: n_levels as u32 - 1 - u32::from(start.centre),
         };
         Ok(Some(Self {
-            walk: Walk::new(extent, &group.model.statistics),
-            centre: i32::from(centre),
+            walk: Walk::new(extent, shape, start.mean(), &group.model.statistics),
+            centre: i32::from(start.centre),
             span,
         }))
     }

@@ -1,7 +1,6 @@
 //! A walk over the elements of a segment: what is known of each before it is coded.
 
-use super::counter::rate;
-use super::logistic::log2;
+use super::logistic::{exp2, log2};
 use super::mixer::Mixer;
 use super::segment::Extent;
 use super::shape::{Kind, Shape};
@@ -11,16 +10,16 @@ const UNIT: u32 = 1 << 16;
 /// Means are taken for a little more, so that their logarithms have a bound: 2^-12.
 const LEAST: u32 = 16;
 /// Largest magnitude that statistics see.
-const MAX_MAGNITUDE: u32 = 255;
+pub(super) const MAX_MAGNITUDE: u32 = 255;
 /// Largest magnitude of a neighbour.
 const MAX_NEIGHBOUR: u32 = 32;
-/// Counts at which the means of columns, rows and the tensor stop to slow down.
-const COLUMN_COUNT: usize = 150;
-const ROW_COUNT: usize = 80;
-const TENSOR_COUNT: usize = 250;
-
-/// Alphabets of vectors that are told apart.
-const N_VECTOR_MEANS: usize = 64;
+/// Sum of magnitudes that rows, and columns, are taken to have had before the first.
+const ROW_PRIOR: u64 = 2 << 16;
+const COLUMN_PRIOR: u32 = 2 << 16;
+/// Counts of rows between which columns weigh a new one.
+const COLUMN_COUNTS: [u32; 2] = [2, 4000];
+/// Count of rows at which columns stop to slow down, unless they begin slower.
+const COLUMN_COUNT: u32 = 150;
 
 /// Features of the expected magnitude: row, column and neighbours against the tensor, and 1.
 const N_FEATURES: usize = 4;
@@ -28,6 +27,21 @@ const N_FEATURES: usize = 4;
 pub(super) const N_SCALES: usize = 64;
 /// log2 of the least expected magnitude, in the units of means.
 const LEAST_SCALE: i32 = 6 << 8;
+/// Rate of learning of the expected magnitude, as a shift, and the largest error that it learns from: 1.
+const SCALE_SHIFT: u32 = 9;
+const MAX_ERROR: i64 = 256;
+
+/// 2^32 over one more than the magnitude in the middle of a class of expected magnitudes.
+static GAINS: [u32; N_SCALES] = {
+    let mut gains = [0; N_SCALES];
+    let mut scale = 0;
+    while scale < N_SCALES {
+        let middle = exp2(LEAST_SCALE as u32 + 64 * scale as u32 + 32);
+        gains[scale] = ((1u64 << 32) / (middle as u64 + UNIT as u64)) as u32;
+        scale += 1;
+    }
+    gains
+};
 
 const LEFT: usize = 0;
 const UP: usize = 1;
@@ -64,10 +78,6 @@ pub(super) struct Site {
 pub(super) struct Statistics {
     /// From features to the expected magnitude, per kind.
     units: [Mixer<N_FEATURES>; Kind::COUNT],
-    /// Mean magnitude of the last tensor of each kind.
-    means: [u32; Kind::COUNT],
-    /// Mean magnitude of the last vector among those whose alphabets' sizes leave the same remainder; 0 before the first.
-    vector_means: [u32; N_VECTOR_MEANS],
     /// Mean magnitude of each row of the last tensor that had rows.
     rows: Vec<u32>,
 }
@@ -75,18 +85,8 @@ pub(super) struct Statistics {
 impl Statistics {
     pub(super) fn new() -> Self {
         Self {
-            units: [Mixer([16_000, 24_000, 12_000, 0]); Kind::COUNT],
-            means: [UNIT; Kind::COUNT],
-            vector_means: [0; N_VECTOR_MEANS],
+            units: [Mixer([20_000, 24_000, 8_000, 0]); Kind::COUNT],
             rows: Vec::new(),
-        }
-    }
-
-    /// Mean magnitude that a tensor starts from.
-    fn mean(&self, kind: Kind, n_levels: usize) -> u32 {
-        match self.vector_means.get(n_levels % N_VECTOR_MEANS) {
-            Some(&mean) if kind == Kind::Vector && mean > 0 => mean,
-            _ => self.means.get(kind as usize).copied().unwrap_or(UNIT),
         }
     }
 }
@@ -122,7 +122,6 @@ impl Tap {
 #[derive(Clone, Debug)]
 pub(super) struct Walk {
     shape: Shape,
-    n_levels: usize,
     /// Distances within a byte, after a margin of zeros.
     history: Vec<i8>,
     /// Where the next distance goes in the history.
@@ -135,33 +134,30 @@ pub(super) struct Walk {
     /// Mean magnitude per column, counted from where the walk began.
     columns: Vec<u32>,
     column: usize,
-    row: u32,
+    /// How many rows columns are taken to have had before the first, and how far the next one moves them.
+    column_prior: u32,
+    column_rate: u32,
+    /// Mean magnitude of all elements, and its logarithm.
     tensor: u32,
-    /// Logarithms of the means of row and tensor at the start of the kernel.
-    log_row: i32,
     log_tensor: i32,
+    /// Logarithm of the magnitudes of the row over those that its columns let expect, at the start of the kernel.
+    row: i32,
     /// Sums of magnitudes and of distances in the kernel so far.
     kernel_sum: u32,
     kernel_signed: i32,
-    /// 2^16 over the elements of a kernel.
-    reciprocal: u32,
-    n_rows: usize,
-    n_kernels: usize,
-    n_in_row: usize,
-    /// Sum of magnitudes in the row so far.
+    n_rows: u32,
+    /// Sum of magnitudes in the row so far, and of the means of its columns up to the kernel and within it.
     row_sum: u64,
+    row_expected: u64,
+    kernel_expected: u64,
     /// Mean magnitude of each row.
     rows: Vec<u32>,
 }
 
 impl Walk {
-    /// A walk over the elements, at least one, of a segment.
-    pub(super) fn new(extent: Extent<'_>, statistics: &Statistics) -> Self {
-        let Extent {
-            first, n, n_levels, ..
-        } = extent;
-        let shape = Shape::new(extent.shape);
-        let mean = statistics.mean(shape.kind, n_levels);
+    /// A walk over the elements, at least one, of a segment, whose mean magnitude is known, in units of 2^-16.
+    pub(super) fn new(extent: Extent<'_>, shape: Shape, mean: u32, statistics: &Statistics) -> Self {
+        let Extent { first, n, .. } = extent;
         let line = if shape.kind == Kind::Kernels {
             shape.width
         } else {
@@ -185,9 +181,9 @@ impl Walk {
         } else {
             vec![Tap::IN_MATRIX]
         };
-        let mut walk = Self {
+        let column_prior = (COLUMN_PRIOR / (mean + LEAST)).clamp(COLUMN_COUNTS[0], COLUMN_COUNTS[1]);
+        Self {
             shape,
-            n_levels,
             history: vec![0; margin + n],
             here: margin,
             offsets,
@@ -195,21 +191,19 @@ impl Walk {
             tap,
             columns: columns(shape, n, mean, &statistics.rows),
             column: 0,
-            row: mean,
+            column_prior,
+            column_rate: rate(column_prior),
             tensor: mean,
-            log_row: 0,
-            log_tensor: 0,
+            log_tensor: log2(mean + LEAST),
+            row: 0,
             kernel_sum: 0,
             kernel_signed: 0,
-            reciprocal: UNIT / shape.n_taps.min(UNIT as usize) as u32,
             n_rows: 0,
-            n_kernels: 0,
-            n_in_row: 0,
             row_sum: 0,
+            row_expected: 0,
+            kernel_expected: 0,
             rows: Vec::new(),
-        };
-        walk.begin_kernel();
-        walk
+        }
     }
 
     /// What is known of the next element.
@@ -232,7 +226,7 @@ impl Walk {
 
         let tensor = self.log_tensor;
         let column = log2(self.columns.get(self.column).copied().unwrap_or(0) + LEAST) - tensor;
-        let row = self.log_row - tensor;
+        let row = self.row;
         let near = log2(near * share + self.tensor / 4 + LEAST) - tensor;
         let features = [row, column, near, 256];
         let kind = self.shape.kind;
@@ -292,11 +286,14 @@ impl Walk {
         }
         self.here += 1;
 
-        // log2(magnitude + 1/4)
-        let error = (log2((4 * magnitude + 1) << 14) - site.log_scale).clamp(-1024, 1024);
-        statistics.units[site.kind as usize].learn(&site.features, error, 10);
+        let expected = exp2(site.log_scale as u32);
+        let gain = GAINS.get(site.scale).copied().unwrap_or_default();
+        let error = ((i64::from(magnitude * UNIT) - i64::from(expected)) * i64::from(gain)) >> 24;
+        let error = error.clamp(-MAX_ERROR, MAX_ERROR) as i32;
+        statistics.units[site.kind as usize].learn(&site.features, error, SCALE_SHIFT);
         if let Some(mean) = self.columns.get_mut(self.column) {
-            follow(mean, magnitude * UNIT, rate((self.n_rows + 2).min(COLUMN_COUNT)));
+            self.kernel_expected += u64::from(*mean);
+            follow(mean, magnitude * UNIT, self.column_rate);
         }
         self.kernel_sum += magnitude;
         self.kernel_signed += within;
@@ -311,55 +308,39 @@ impl Walk {
     }
 
     #[inline(always)]
-    fn begin_kernel(&mut self) {
-        self.kernel_sum = 0;
-        self.kernel_signed = 0;
-        self.log_row = log2(self.row + LEAST);
-        self.log_tensor = log2(self.tensor + LEAST);
-    }
-
-    #[inline(always)]
     fn end_kernel(&mut self) {
         self.tap = 0;
         self.row_sum += u64::from(self.kernel_sum);
-        let mean = (u64::from(self.kernel_sum) * u64::from(self.reciprocal)) as u32;
-        follow(&mut self.row, mean, rate((self.n_in_row + 2).min(ROW_COUNT)));
-        follow(
-            &mut self.tensor,
-            mean,
-            rate((self.n_kernels + 2).min(TENSOR_COUNT)),
-        );
-        self.n_in_row += 1;
-        self.n_kernels += 1;
-        self.begin_kernel();
+        self.row_expected += self.kernel_expected;
+        self.kernel_expected = 0;
+        self.kernel_sum = 0;
+        self.kernel_signed = 0;
+        let log = |sum: u64| log2(((sum + ROW_PRIOR) >> 8).min(u32::MAX.into()) as u32);
+        self.row = log(self.row_sum << 16) - log(self.row_expected);
     }
 
     fn end_row(&mut self) {
         self.column = 0;
         self.n_rows += 1;
-        self.n_in_row = 0;
+        let count = self.n_rows.saturating_add(self.column_prior);
+        self.column_rate = rate(count.min(COLUMN_COUNT.max(self.column_prior)));
         self.rows
             .push(((self.row_sum << 16) / self.shape.n_columns as u64) as u32);
         self.row_sum = 0;
-        self.row = u32::midpoint(self.row, self.tensor);
-        self.log_row = log2(self.row + LEAST);
+        self.row_expected = 0;
+        self.row = 0;
     }
 
     /// Hands on what the next tensor starts from.
     pub(super) fn finish(self, statistics: &mut Statistics) {
-        if let Some(mean) = statistics.means.get_mut(self.shape.kind as usize) {
-            *mean = self.tensor;
-        }
         if self.shape.kind != Kind::Vector {
             statistics.rows = self.rows;
-        } else if let Some(mean) = statistics.vector_means.get_mut(self.n_levels % N_VECTOR_MEANS) {
-            *mean = self.tensor;
         }
     }
 }
 
-/// Means that columns start from: that of the tensor, or, where a tensor has a channel for every row of the one before, the
-/// mean of that row: what a unit gives and what is made of it go together.
+/// Means that columns start from: that of the tensor, or, where a tensor has a channel for every row of the one before, shared out
+/// as the means of those rows are: what a unit gives and what is made of it go together.
 fn columns(shape: Shape, n: usize, mean: u32, rows: &[u32]) -> Vec<u32> {
     let n_channels = shape.n_columns / shape.n_taps;
     let a_channel_each = !rows.is_empty() && n_channels.is_multiple_of(rows.len());
@@ -367,9 +348,18 @@ fn columns(shape: Shape, n: usize, mean: u32, rows: &[u32]) -> Vec<u32> {
         return vec![mean; shape.n_columns.min(n)];
     }
     let per_row = shape.n_columns / rows.len();
+    let sum: u64 = rows.iter().map(|&r| u64::from(r)).sum();
+    let of_rows = sum / rows.len() as u64 + 1;
+    let share = |&row: &u32| u64::from(mean) * u64::from(row) / of_rows;
+    let share = |row: &u32| share(row).min(u64::from(MAX_MAGNITUDE * UNIT)) as u32;
     rows.iter()
-        .flat_map(|&mean| std::iter::repeat_n(mean, per_row))
+        .flat_map(|row| std::iter::repeat_n(share(row), per_row))
         .collect()
+}
+
+/// 65536 / (n + 1.5): how far the next value moves a mean of so many.
+fn rate(n: u32) -> u32 {
+    2 * UNIT / (2 * n + 3)
 }
 
 /// Moves a mean towards a value by `rate` x 2^-16 of their difference.

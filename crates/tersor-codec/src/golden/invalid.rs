@@ -837,6 +837,13 @@ fn of_context() -> Vec<Invalid> {
         };
         of_group(Coder::Context, QUANTIZED, codebook, &encoder.finish())
     };
+    // Then the mean, of which the one before the first is 32.
+    let of_mean = |code| {
+        let mut encoder = RangeEncoder::new();
+        UintModel::default().code(&mut encoder, 2).unwrap();
+        UintModel::default().code(&mut encoder, code).unwrap();
+        of_group(Coder::Context, QUANTIZED, plain(4), &encoder.finish())
+    };
     let segment = SegmentInput::Symbols {
         symbols: &[3, 0, 2, 1],
         n_levels: 4,
@@ -854,6 +861,8 @@ fn of_context() -> Vec<Invalid> {
             "the centre 65535 of 5 levels",
             of_own_centre,
         ),
+        corrupt("context-mean-above", "a mean of 49 half octaves", of_mean(34)),
+        corrupt("context-mean-below", "a mean of -1 half octaves", of_mean(65)),
         corrupt(
             "context-trailing-bytes",
             "follow its end",

@@ -161,7 +161,7 @@ fn at_context(
     for part in parts {
         let start = found.multiples.len();
         let elements = start..start + part.weights().len();
-        let mut price = SegmentPrice::new(prices, &info.shape, elements, alphabet)?;
+        let mut price = SegmentPrice::new(prices, &info.shape, elements, alphabet, part.targets())?;
         let quantized = part.quantize(alphabet.step, slope, &mut price);
         found.add(quantized.map_err(Error::quantize(&info.name))?);
     }
