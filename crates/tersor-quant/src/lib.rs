@@ -30,6 +30,7 @@ pub mod sensitivity;
 pub mod uniform;
 
 mod atoms;
+mod balance;
 mod choice;
 mod error;
 mod fold;
@@ -41,6 +42,7 @@ mod sample;
 mod source;
 mod span;
 
+pub use balance::Balance;
 pub use error::{Error, MAX_LEVELS, Result};
 pub use levels::assign_nearest;
 pub use price::{GridPrices, PRICE_ONE_BIT, RateModel, SequentialPrice, StaticPrices};

@@ -2,6 +2,7 @@
 
 use std::ops::Range;
 
+use crate::balance::{Balance, Sums};
 use crate::fold;
 
 /// How much the loss grows per squared unit of error: `h_i >= 0`, finite.
@@ -31,6 +32,8 @@ pub struct Source<'a> {
     pub weights: &'a [f32],
     /// Their sensitivities.
     pub h: Sensitivity<'a>,
+    /// How errors of a row add up, and the index in the tensor of the first weight.
+    balance: Option<(&'a Balance, usize)>,
 }
 
 impl<'a> Source<'a> {
@@ -50,6 +53,7 @@ impl<'a> Source<'a> {
         let source = Source {
             weights,
             h: Sensitivity::PerWeight(h, add),
+            balance: None,
         };
         source.check();
         source
@@ -60,7 +64,31 @@ impl<'a> Source<'a> {
         Source {
             weights,
             h: Sensitivity::Constant(h),
+            balance: None,
         }
+    }
+
+    /// The same weights, from the start of a tensor whose errors add up in rows.
+    #[must_use]
+    pub const fn balanced(self, balance: &'a Balance) -> Self {
+        Source {
+            balance: Some((balance, 0)),
+            ..self
+        }
+    }
+
+    /// Sums of errors, if they matter, before the first weight.
+    pub(crate) fn sums(&self) -> Option<Sums<'a>> {
+        self.balance.map(|(balance, first)| Sums::new(balance, first))
+    }
+
+    /// Weights up to the end of the row that the first is in, and of a row; all of them if rows do not matter.
+    pub(crate) fn rows(&self) -> (usize, usize) {
+        let n = self.len();
+        self.balance.map_or((n, n.max(1)), |(balance, first)| {
+            let row = balance.n_columns();
+            (((row - first % row) % row).min(n), row)
+        })
     }
 
     /// Number of weights.
@@ -83,9 +111,13 @@ impl<'a> Source<'a> {
             Sensitivity::Constant(h) => Sensitivity::Constant(h),
             Sensitivity::PerWeight(h, add) => Sensitivity::PerWeight(&h[range.clone()], add),
         };
+        let balance = self
+            .balance
+            .map(|(balance, first)| (balance, first + range.start));
         Source {
             weights: &self.weights[range],
             h,
+            balance,
         }
     }
 

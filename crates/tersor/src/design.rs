@@ -3,6 +3,7 @@
 use crate::checkpoint::Checkpoint;
 use crate::feedback::{self, Given, LayerMoments, LayerSymbols};
 use crate::fine::{self, FineCodebooks};
+use crate::inputs;
 use crate::options::{Centres, CompressOptions, Feedback, Method, Rule, Scope};
 use crate::plan::{Plan, TensorPlan, Treatment};
 use crate::progress::Progress;
@@ -15,7 +16,7 @@ use rayon::prelude::*;
 use std::borrow::Cow;
 use std::sync::Arc;
 use tersor_codec::{Codebook, Dtype, TensorInfo};
-use tersor_quant::{Report, Source, Span, StaticPrices, ecsq, grid, kmeans, uniform};
+use tersor_quant::{Balance, Report, Source, Span, StaticPrices, ecsq, grid, kmeans, uniform};
 
 /// Iterations of prices and assignment on a grid.
 pub(crate) const GRID_ITERATIONS: usize = 3;
@@ -101,14 +102,20 @@ pub(crate) struct Loaded<'a> {
     h: Option<TensorSensitivity<'a>>,
     /// Mean sensitivity; beyond the range of f32 for tensors of extreme magnitudes under relative precision.
     pub(crate) mean_h: f64,
+    /// How its errors add up, if that is to be minded.
+    balance: Option<Balance>,
 }
 
 impl Loaded<'_> {
     /// The tensor as a quantizer sees it.
     pub(crate) fn source(&self) -> Source<'_> {
-        match &self.h {
+        let source = match &self.h {
             Some(h) => h.source(&self.weights),
             None => Source::constant(&self.weights, self.mean_h.min(LARGEST_H) as f32),
+        };
+        match &self.balance {
+            Some(balance) => source.balanced(balance),
+            None => source,
         }
     }
 }
@@ -151,7 +158,20 @@ impl<'a> Designer<'a> {
         let h = self.plan.load_h(self.tensors(), self.sensitivities, index)?;
         let plan = self.plan.tensors.get(index);
         let mean_h = plan.map_or(1.0, TensorPlan::constant_h);
-        Ok(Loaded { weights, h, mean_h })
+        Ok(Loaded {
+            weights,
+            h,
+            mean_h,
+            balance: self.balance(index),
+        })
+    }
+
+    /// How errors of a tensor add up: what is assumed of the inputs of tensors of two or more dimensions without moments.
+    pub(crate) fn balance(&self, index: usize) -> Option<Balance> {
+        let is_main = self.plan.tensors.get(index)?.treatment == Treatment::Main;
+        let shape = &self.tensors().get(index)?.shape;
+        let wanted = self.options.feedback == Feedback::Auto && is_main && self.with_moments(index).is_none();
+        if wanted { inputs::assumed(shape) } else { None }
     }
 
     /// Indices of the tensors treated so whose symbols are not given.

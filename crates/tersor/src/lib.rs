@@ -20,6 +20,7 @@ pub mod evaluate;
 pub mod feedback;
 mod fine;
 mod in_context;
+mod inputs;
 pub mod inspect;
 mod names;
 pub mod optimizer;

@@ -107,7 +107,8 @@ impl std::fmt::Display for Scope {
 /// Whether errors are fed back: what a weight loses is made good by those after it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub enum Feedback {
-    /// For the tensors whose moments (`NAME::gram`) the sensitivity file has, with method grid and a codebook per tensor.
+    /// With method grid: by the moments of its inputs for a tensor with a codebook of its own that has some in the sensitivity file
+    /// (`NAME::gram`), and by what inputs of kernels are like anywhere for other tensors of three or more dimensions.
     #[default]
     Auto,
     /// For none.

@@ -37,7 +37,7 @@ pub struct TensorReport {
     /// Where the sensitivities of a quantized tensor come from: [`SensitivitySource::name`].
     #[serde(skip_serializing_if = "Option::is_none")]
     pub sensitivity: Option<&'static str>,
-    /// How its symbols were found, if not weight by weight: with `feedback` of errors, or `given`.
+    /// How its symbols were found, if not weight by weight: with `feedback` of errors, `balanced` errors, or `given`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub assignment: Option<&'static str>,
     /// Its part of [`CompressReport::weighted_error`].
@@ -112,6 +112,7 @@ fn assignment(designer: &Designer<'_>, index: usize, coding: &Coding) -> Option<
     match coding.assigner {
         Assigner::Symbols(_) if designer.given.has(index) => Some("given"),
         Assigner::Symbols(_) => Some("feedback"),
+        Assigner::Grid(..) if designer.balance(index).is_some() => Some("balanced"),
         _ => None,
     }
 }

@@ -11,7 +11,7 @@ mod support;
 use support::*;
 use tersor::codec::{ContextPrices, Dtype, FileReader, Limits, QuantizedCheckpoint, TensorData};
 use tersor::feedback::{self, FeedbackConfig, Gram, Grid, Layer, LayerSymbols, Prices, Problem, Span};
-use tersor::options::{CompressOptions, Feedback, Target};
+use tersor::options::{CompressOptions, Feedback, Scope, Target};
 use tersor::{Compressor, Silent, verify};
 use tersor_codec::Coder;
 
@@ -374,5 +374,39 @@ fn feedback_gives_the_same_bytes_for_any_number_of_threads() {
             });
             assert!(bytes[0] == bytes[1], "{coder:?} {group_elements}");
         }
+    }
+}
+
+#[test]
+fn without_moments_errors_of_convolutions_balance() {
+    let (shape, n_in) = ([48, 24, 3, 3], 24 * 9);
+    let original = checkpoint(vec![
+        f32s("conv", &shape, &bell(3, 48 * n_in, 0.1)),
+        f32s("matrix", &[64, 64], &bell(4, 64 * 64, 0.1)),
+    ]);
+    // Inputs that are half their mean.
+    let gram: Vec<f32> = (0..n_in * n_in)
+        .map(|i| if i % (n_in + 1) == 0 { 1.0 } else { 0.5 })
+        .collect();
+    for (coder, scope) in [
+        (Coder::Ans, Scope::Tensor),
+        (Coder::Context, Scope::Tensor),
+        (Coder::Ans, Scope::Global),
+    ] {
+        let errors = [Feedback::Auto, Feedback::Off].map(|feedback| {
+            let options = CompressOptions::default()
+                .with_coder(Some(coder))
+                .with_scope(scope)
+                .with_feedback(feedback)
+                .with_target(Target::Bpw(3.0));
+            let found = compress(&original, options);
+            assert!(found.report.bpw <= 3.0);
+            let used = [0, 1].map(|i| found.report.tensors[i].assignment);
+            assert_eq!(used, [(feedback == Feedback::Auto).then_some("balanced"), None]);
+            let (w, v) = (floats(&original, "conv"), floats(&decode(&found.bytes), "conv"));
+            output_error(&w, &v, &gram, n_in)
+        });
+        let share = errors[0] / errors[1];
+        assert!(share < 0.6, "{coder:?} {scope:?}: {share}");
     }
 }

@@ -134,9 +134,9 @@ pub(crate) struct SensitivityArgs {
     /// Share of a tensor's mean sensitivity that is added to each.
     #[arg(long, value_name = "F", default_value_t = CompressOptions::default().floor, requires = "sensitivity", allow_negative_numbers = true)]
     floor: f64,
-    /// Method grid feeds errors back to the weights that come after, where FILE has second moments of a layer's inputs
-    /// (`NAME::gram`): smaller at equal quality, and slower.
-    #[arg(long, value_enum, default_value_t, requires = "sensitivity")]
+    /// Method grid makes errors good by the weights that come after: where FILE has second moments of a layer's inputs
+    /// (`NAME::gram`) by these, slower and better, and in other convolutions by what their inputs are mostly like.
+    #[arg(long, value_enum, default_value_t)]
     feedback: FeedbackArg,
 }
 
@@ -385,7 +385,7 @@ mod tests {
     ];
 
     /// Options without effect, the option that the message has to name, and those beside which they have one.
-    const NEEDS: [(Given, &str, &[Given]); 13] = [
+    const NEEDS: [(Given, &str, &[Given]); 12] = [
         (MAX_LOSS, "--sensitivity", &[SENSITIVITY]),
         (LEVELS, "--method", &[KMEANS]),
         (STEP, "--method", &[UNIFORM]),
@@ -398,7 +398,6 @@ mod tests {
         (WEIGHTED, "--sensitivity", &[SENSITIVITY]),
         (POWER, "--sensitivity", &[SENSITIVITY]),
         (FLOOR, "--sensitivity", &[SENSITIVITY]),
-        (FEEDBACK, "--sensitivity", &[SENSITIVITY]),
     ];
 
     /// Sets of which at most one can be given.

@@ -75,7 +75,7 @@ impl From<ScopeArg> for Scope {
 /// Whether errors are fed back.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
 pub(crate) enum FeedbackArg {
-    /// Where the sensitivity file has moments.
+    /// Where the sensitivity file has moments, and in convolutions.
     #[default]
     Auto,
     /// Nowhere.

@@ -6,6 +6,7 @@
 //!
 //! [`probe`] and [`histogram`] store no symbols: a search for a target size calls them many times.
 
+mod balanced;
 mod kernel;
 mod search;
 mod sequential;
@@ -200,7 +201,8 @@ pub fn cost(source: &Source, grid: &Grid, prices: Option<&StaticPrices>, slope: 
 /// neighbour towards zero, and zero (or the level closest to it, if the grid lacks zero).
 ///
 /// Nearest means nearest on the grid given: weights beyond its ends count as at its ends. Ties go to the first
-/// of the three. Exact zeros stay zero on a grid with zero.
+/// of the three. Exact zeros stay zero on a grid with zero. Of a [balanced](Source::balanced) source each weight makes good its share of the
+/// errors before it in its row, and may take what [`assign_sequential`] considers.
 ///
 /// # Errors
 /// [`Error::Setting`] for a step or first index out of range or a negative slope; [`Error::Levels`] for more than
@@ -211,12 +213,15 @@ pub fn cost(source: &Source, grid: &Grid, prices: Option<&StaticPrices>, slope: 
 pub fn assign(
     source: &Source,
     grid: &Grid,
-    prices: &impl RateModel,
+    prices: &(impl RateModel + Sync),
     slope: f64,
     out: &mut [u16],
 ) -> Result<Report> {
     grid.check(source)?;
     not_negative("slope", slope)?;
+    if source.sums().is_some() && !source.is_empty() {
+        return Ok(balanced::assign(source, grid, prices, slope, out));
+    }
     let losses = losses(prices, slope, grid.n_levels);
     Ok(match source.h {
         Sensitivity::Constant(h) => {

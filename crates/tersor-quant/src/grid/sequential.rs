@@ -1,6 +1,7 @@
 //! Assignment at the prices of a coder that learns.
 
 use super::Grid;
+use crate::balance::Sums;
 use crate::choice::{Cost, Knob};
 use crate::error::{Result, not_negative};
 use crate::price::{SequentialPrice, coded_bits};
@@ -10,8 +11,8 @@ use crate::source::Source;
 /// Passes end when the objective falls by less than this share.
 const REST: f64 = 1e-3;
 
-/// Assigns weights in order, each to the level of least `1/2 h d^2 + slope * bits` at the price that the coder has for it then, among
-/// those on both sides of it, those further towards zero as long as each costs less than the one before, and zero.
+/// Assigns weights in order, each to the level of least `1/2 h d^2 + slope * bits` at the price that the coder has for it then, and of a
+/// [balanced](Source::balanced) source with its share of the errors before it, among those on both sides of it, those further towards zero as long as each costs less than the one before, and zero.
 ///
 /// The first pass is priced from the state that the coder is given in, each of the others, at most `passes` together, by what the coder
 /// learned from the symbols of the one before. After each but an only one, the symbols are coded from the given state, which tells their
@@ -38,65 +39,89 @@ pub fn assign_sequential<P: SequentialPrice>(
     assert_eq!(source.len(), out.len(), "a symbol for each weight");
     let knob = Knob::new(grid.step, slope, price);
     if passes <= 1 {
-        return Ok(one_pass(source, grid, knob, price, out));
+        return Ok(one_pass(source, grid, knob, price, out).report);
     }
     let given = price.snapshot();
     let mut best = one_pass(source, grid, knob, price, out);
     price.restore(&given);
-    let mut best_j = best.distortion + slope * coded_bits(multiples(out, grid), price);
+    let mut best_j = best.j(slope, coded_bits(multiples(out, grid), price));
     let mut symbols = vec![0; out.len()];
     for _ in 1..passes {
         price.rewind();
-        let report = one_pass(source, grid, knob, price, &mut symbols);
+        let found = one_pass(source, grid, knob, price, &mut symbols);
         price.restore(&given);
-        let j = report.distortion + slope * coded_bits(multiples(&symbols, grid), price);
+        let j = found.j(slope, coded_bits(multiples(&symbols, grid), price));
         if j >= best_j {
             price.restore(&given);
             coded_bits(multiples(out, grid), price);
             break;
         }
         out.copy_from_slice(&symbols);
-        best = report;
+        best = found;
         let gain = best_j - j;
         best_j = j;
         if gain <= REST * j {
             break;
         }
     }
-    Ok(best)
+    Ok(best.report)
 }
 
-fn one_pass<P: SequentialPrice>(
+/// What an assignment costs, and what sums of errors add to its loss.
+pub(super) struct Assigned {
+    pub(super) report: Report,
+    sums: f64,
+}
+
+impl Assigned {
+    fn j(&self, slope: f64, bits: f64) -> f64 {
+        self.report.distortion + self.sums + slope * bits
+    }
+}
+
+pub(super) fn one_pass<P: SequentialPrice>(
     source: &Source,
     grid: &Grid,
     knob: Knob,
     price: &mut P,
     out: &mut [u16],
-) -> Report {
+) -> Assigned {
     let mut counts = vec![0; grid.n_levels];
     let (mut distortion, mut squared_error) = (0.0, 0.0);
+    let mut sums = source.sums();
     for (position, (&w, slot)) in source.weights.iter().zip(out).enumerate() {
-        let half_h = 0.5 * f64::from(source.h.at(position));
+        let h = f64::from(source.h.at(position));
+        let root = if sums.is_some() { h.sqrt() } else { 1.0 };
         let multiple = if w == 0.0 && knob.has_zero() {
             0
         } else {
+            let (add, pivot) = sums
+                .as_ref()
+                .filter(|_| root > 0.0)
+                .map_or((0.0, 1.0), Sums::next);
             let cost = Cost {
-                weight: half_h,
-                target: f64::from(w),
+                weight: 0.5 * h * pivot,
+                target: f64::from(w) + add / root,
             };
             knob.choose(price, position, cost, None)
         };
         price.push(position, multiple);
         let error = f64::from(w) - knob.value(multiple);
         squared_error += error * error;
-        distortion += half_h * error * error;
+        distortion += 0.5 * h * error * error;
+        if let Some(sums) = &mut sums {
+            sums.push(error * root);
+        }
         let symbol = (multiple - grid.first) as u16;
         *slot = symbol;
         if let Some(count) = counts.get_mut(usize::from(symbol)) {
             *count += 1;
         }
     }
-    Report::new(counts, distortion, squared_error)
+    Assigned {
+        report: Report::new(counts, distortion, squared_error),
+        sums: sums.map_or(0.0, |s| s.loss()),
+    }
 }
 
 /// Symbols as multiples of the step.

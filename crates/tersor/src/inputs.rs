@@ -1,0 +1,50 @@
+//! What is assumed of the inputs of a layer whose moments are not known.
+
+use tersor_quant::Balance;
+
+/// Squared mean of the inputs of kernels, and what those within a window have in common, over their variance. On ResNet-32 and
+/// `SqueezeNet` from a tenth to four times as much does about as well.
+const MEAN: f64 = 0.5;
+const COVARIANCE: f64 = 1.0;
+/// Most weights of a row: what is assumed of a row takes 24 bytes each.
+const MAX_COLUMNS: usize = 1 << 20;
+
+/// How errors of kernels add up over their inputs, the axes after the first; the third axis and those after it are the window's.
+///
+/// Matrices are left alone: the inputs of many follow a normalisation that centres them.
+pub(crate) fn assumed(shape: &[u64]) -> Option<Balance> {
+    let size = |extents: &[u64]| -> Option<usize> {
+        let n = extents.iter().try_fold(1u64, |n, &e| n.checked_mul(e))?;
+        usize::try_from(n).ok()
+    };
+    let [_, inputs, kernel @ ..] = shape else {
+        return None;
+    };
+    if kernel.is_empty() {
+        return None;
+    }
+    let (columns, taps) = (size(&[*inputs])?.checked_mul(size(kernel)?)?, size(kernel)?);
+    if columns < 2 || columns > MAX_COLUMNS {
+        return None;
+    }
+    Some(Balance::new((columns, taps), COVARIANCE, MEAN))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn rows_are_the_axes_after_the_first() {
+        let columns = |shape: &[u64]| assumed(shape).map(|b| b.n_columns());
+        assert_eq!(columns(&[16, 8, 3, 3]), Some(72));
+        assert_eq!(columns(&[10, 64, 1, 1]), Some(64));
+        assert_eq!(columns(&[10, 1, 1]), None);
+        assert_eq!(columns(&[10, 64]), None);
+        assert_eq!(columns(&[10]), None);
+        assert_eq!(columns(&[]), None);
+        assert_eq!(columns(&[3, 0, 3]), None);
+        assert_eq!(columns(&[1, 1 << 40]), None);
+        assert_eq!(columns(&[1, 1 << 40, 1 << 40]), None);
+    }
+}
