@@ -19,7 +19,6 @@
 /// Rows and kernels of a tensor, and how much sums of errors count in them.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Balance {
-    taps: usize,
     kernel: f64,
     row: f64,
     columns: Vec<Column>,
@@ -33,6 +32,8 @@ struct Column {
     row: f64,
     /// Loss per square of what it is off by then, the weights after it doing their best: in units of `h / 2`.
     pivot: f64,
+    /// Whether a kernel ends with it.
+    is_last: bool,
 }
 
 impl Balance {
@@ -57,10 +58,10 @@ impl Balance {
                 kernel: kernel / among,
                 row: row / among,
                 pivot: 1.0 + both / (1.0 + (left - 1.0) * both),
+                is_last: k % n_taps == n_taps - 1,
             }
         };
         Self {
-            taps: n_taps,
             kernel,
             row,
             columns: (0..n_columns).map(column).collect(),
@@ -108,8 +109,9 @@ impl<'a> Sums<'a> {
     pub(crate) fn push(&mut self, error: f64) {
         self.kernel += error;
         self.row += error;
+        let is_last = self.balance.columns.get(self.column).is_some_and(|c| c.is_last);
         self.column += 1;
-        if self.column.is_multiple_of(self.balance.taps) {
+        if is_last {
             self.loss += self.balance.kernel * self.kernel * self.kernel;
             self.kernel = 0.0;
         }

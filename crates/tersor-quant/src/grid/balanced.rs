@@ -1,27 +1,27 @@
 //! Assignment at static prices of rows whose errors balance, side by side.
 
 use super::Grid;
-use super::sequential::one_pass;
-use crate::choice::Knob;
-use crate::price::{GridPrices, RateModel};
+use crate::balance::Sums;
+use crate::price::{RateModel, losses};
 use crate::report::Report;
+use crate::rounding::{Rounding, integer};
 use crate::source::Source;
 use rayon::prelude::*;
 
 /// Weights of a piece of work, at least, in whole rows.
 const PIECE: usize = 1 << 14;
 
-/// Every piece begins with a row, but the first, which may begin within one. The grid and the source are checked.
+/// Every piece begins with a row, but the first, which may begin within one. The grid and the source are checked, and not empty.
 pub(super) fn assign(
     source: &Source,
     grid: &Grid,
-    prices: &(impl RateModel + Sync),
+    prices: &impl RateModel,
     slope: f64,
     out: &mut [u16],
 ) -> Report {
     assert_eq!(source.len(), out.len(), "a symbol for each weight");
+    let losses = losses(prices, slope, grid.n_levels);
     let (begun, row) = source.rows();
-    let knob = Knob::new(grid.step, slope, &grid_prices(prices, grid));
     let piece = row * PIECE.div_ceil(row);
     let (head, rest) = out.split_at_mut(begun);
     let mut pieces = vec![(0, head)];
@@ -29,10 +29,7 @@ pub(super) fn assign(
     pieces.extend(starts.zip(rest.chunks_mut(piece)));
     let reports: Vec<Report> = pieces
         .into_par_iter()
-        .map(|(start, out)| {
-            let part = source.slice(start..start + out.len());
-            one_pass(&part, grid, knob, &mut grid_prices(prices, grid), out).report
-        })
+        .map(|(start, out)| assign_rows(&source.slice(start..start + out.len()), grid, &losses, out))
         .collect();
     let mut counts = vec![0; grid.n_levels];
     let (mut distortion, mut squared_error) = (0.0, 0.0);
@@ -47,8 +44,96 @@ pub(super) fn assign(
     Report::new(counts, distortion, squared_error)
 }
 
-fn grid_prices<'a, M: RateModel>(prices: &'a M, grid: &Grid) -> GridPrices<'a, M> {
-    GridPrices::new(prices, grid.first, grid.n_levels)
+/// Rows that are worked on in turns: each weight waits for the one before it in its row.
+const ABREAST: usize = 4;
+
+/// Rows, the first of which may be a part; `losses` is what each symbol's bits are worth.
+fn assign_rows(source: &Source, grid: &Grid, losses: &[f64], out: &mut [u16]) -> Report {
+    let (_, row) = source.rows();
+    let mut chooser = Chooser {
+        grid,
+        rounding: grid.rounding(),
+        losses,
+        zero: grid.zero_symbol(),
+        has_zero: grid.first + grid.zero_symbol() as i32 == 0,
+        counts: vec![0; grid.n_levels],
+        distortion: 0.0,
+        squared_error: 0.0,
+    };
+    let mut start = 0;
+    for out in out.chunks_mut(ABREAST * row) {
+        let len = out.len();
+        let part = source.slice(start..start + len);
+        let whole = len == ABREAST * row;
+        let mut rows: [Option<Sums<'_>>; ABREAST] = std::array::from_fn(|_| part.sums());
+        let (lanes, columns) = if whole { (ABREAST, row) } else { (1, len) };
+        for column in 0..columns {
+            for (lane, sums) in rows.iter_mut().enumerate().take(lanes) {
+                let (at, Some(sums)) = (lane * row + column, sums) else {
+                    continue;
+                };
+                let symbol = chooser.choose(part.weights[at], part.h.at(at), sums);
+                if let Some(slot) = out.get_mut(at) {
+                    *slot = symbol as u16;
+                }
+            }
+        }
+        start += len;
+    }
+    Report::new(chooser.counts, chooser.distortion, chooser.squared_error)
+}
+
+struct Chooser<'a> {
+    grid: &'a Grid,
+    rounding: Rounding,
+    losses: &'a [f64],
+    zero: usize,
+    has_zero: bool,
+    counts: Vec<u64>,
+    distortion: f64,
+    squared_error: f64,
+}
+
+impl Chooser<'_> {
+    /// The symbol of the next weight of a row.
+    #[inline]
+    fn choose(&mut self, w: f32, h: f32, sums: &mut Sums<'_>) -> usize {
+        let root = f64::from(h).sqrt();
+        let half_h = 0.5 * f64::from(h);
+        let symbol = if w == 0.0 && self.has_zero {
+            self.zero
+        } else {
+            let (add, pivot) = sums.next();
+            let add = if root > 0.0 { add / root } else { 0.0 };
+            self.cheapest(f64::from(w) + add, half_h * pivot)
+        };
+        let error = f64::from(w) - f64::from(self.grid.value(symbol as u32));
+        self.squared_error += error * error;
+        self.distortion += half_h * error * error;
+        sums.push(error * root);
+        if let Some(count) = self.counts.get_mut(symbol) {
+            *count += 1;
+        }
+        symbol
+    }
+
+    /// The symbol of least cost among the nearest to a target, the next towards zero, and zero.
+    #[inline]
+    fn cheapest(&self, target: f64, weight: f64) -> usize {
+        let cost = |symbol: usize| {
+            let off = target - f64::from(self.grid.value(symbol as u32));
+            weight * off * off + self.losses.get(symbol).copied().unwrap_or(f64::INFINITY)
+        };
+        let index = self.rounding.index_and_value(target as f32).0;
+        let nearest = (integer(index) - self.grid.first) as usize;
+        let inner = nearest + usize::from(nearest < self.zero) - usize::from(nearest > self.zero);
+        let mut best = (nearest, cost(nearest));
+        for other in [inner, self.zero] {
+            let cost = cost(other);
+            best = if cost < best.1 { (other, cost) } else { best };
+        }
+        best.0
+    }
 }
 
 #[cfg(test)]

@@ -202,7 +202,7 @@ pub fn cost(source: &Source, grid: &Grid, prices: Option<&StaticPrices>, slope: 
 ///
 /// Nearest means nearest on the grid given: weights beyond its ends count as at its ends. Ties go to the first
 /// of the three. Exact zeros stay zero on a grid with zero. Of a [balanced](Source::balanced) source each weight makes good its share of the
-/// errors before it in its row, and may take what [`assign_sequential`] considers.
+/// errors before it in its row.
 ///
 /// # Errors
 /// [`Error::Setting`] for a step or first index out of range or a negative slope; [`Error::Levels`] for more than
@@ -213,7 +213,7 @@ pub fn cost(source: &Source, grid: &Grid, prices: Option<&StaticPrices>, slope: 
 pub fn assign(
     source: &Source,
     grid: &Grid,
-    prices: &(impl RateModel + Sync),
+    prices: &impl RateModel,
     slope: f64,
     out: &mut [u16],
 ) -> Result<Report> {

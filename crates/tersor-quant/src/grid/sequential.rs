@@ -68,8 +68,8 @@ pub fn assign_sequential<P: SequentialPrice>(
 }
 
 /// What an assignment costs, and what sums of errors add to its loss.
-pub(super) struct Assigned {
-    pub(super) report: Report,
+struct Assigned {
+    report: Report,
     sums: f64,
 }
 
@@ -79,7 +79,7 @@ impl Assigned {
     }
 }
 
-pub(super) fn one_pass<P: SequentialPrice>(
+fn one_pass<P: SequentialPrice>(
     source: &Source,
     grid: &Grid,
     knob: Knob,
