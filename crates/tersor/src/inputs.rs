@@ -24,7 +24,7 @@ pub(crate) fn assumed(shape: &[u64]) -> Option<Balance> {
         return None;
     }
     let (columns, taps) = (size(&[*inputs])?.checked_mul(size(kernel)?)?, size(kernel)?);
-    if columns < 2 || columns > MAX_COLUMNS {
+    if !(2..=MAX_COLUMNS).contains(&columns) {
         return None;
     }
     Some(Balance::new((columns, taps), COVARIANCE, MEAN))
