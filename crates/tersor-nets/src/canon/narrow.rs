@@ -217,7 +217,7 @@ mod tests {
                 let scale = a.iter().fold(1e-6f32, |m, v| m.max(v.abs()));
                 let values = parameters.values(i).iter().zip(a.iter().zip(b));
                 for (w, (a, b)) in values.filter(|(w, _)| **w != 0.0) {
-                    assert!((a - b).abs() <= 1e-4 * scale, "{}: {a} and {b} at {w}", i);
+                    assert!((a - b).abs() <= 1e-4 * scale, "{i}: {a} and {b} at {w}");
                 }
             }
             let mut back = parameters.clone();
