@@ -13,8 +13,8 @@ out=docs/results/quantizers
 sweep() {
     local name=$1 net=$2
     shift 2
-    "$tersor" sweep "$TERSOR_DATA/weights/$net.safetensors" "$@" --coders fixed,huffman,ans,context --bpw 2,3,4 >"$out/$name.md"
-    "$tersor" sweep "$TERSOR_DATA/weights/$net.safetensors" "$@" --coders context --bpw 1,1.5,2,2.5,3,3.5,4,5 \
+    "$tersor" sweep "$TERSOR_DATA/weights/$net.safetensors" "$@" --feedback off --coders fixed,huffman,ans,context --bpw 2,3,4 >"$out/$name.md"
+    "$tersor" sweep "$TERSOR_DATA/weights/$net.safetensors" "$@" --feedback off --coders context --bpw 1,1.5,2,2.5,3,3.5,4,5 \
         --svg "$out/$name.svg" --force >/dev/null
 }
 
