@@ -25,6 +25,21 @@ impl Tensor {
         sum / self.symbols.len().max(1) as f64
     }
 
+    /// Lets prices begin with it; the centre is its zero.
+    fn begin(&self, prices: &mut ContextPrices) {
+        let centre = self.zero.unwrap();
+        let (n, mean) = (self.symbols.len(), self.mean(centre));
+        prices
+            .begin(
+                (&self.shape, self.first),
+                n,
+                self.n_levels,
+                self.zero,
+                (centre, mean),
+            )
+            .unwrap();
+    }
+
     fn input(&self) -> SegmentInput<'_> {
         SegmentInput::Symbols {
             symbols: &self.symbols,
@@ -240,16 +255,7 @@ fn prices_add_up_to_the_size() {
     let mut prices = ContextPrices::new();
     let mut bits = 0.0;
     for t in &tensors {
-        let centre = t.zero.unwrap();
-        prices
-            .begin(
-                (&t.shape, 0),
-                t.symbols.len(),
-                t.n_levels,
-                t.zero,
-                (centre, t.mean(centre)),
-            )
-            .unwrap();
+        t.begin(&mut prices);
         for &symbol in &t.symbols {
             bits += f64::from(prices.price(symbol)) / 65536.0;
             prices.push(symbol);
@@ -270,16 +276,7 @@ fn a_segment_taken_whole_costs_and_teaches_what_its_symbols_do() {
     let mut bits = [0.0; 2];
     for t in &tensors {
         bits[0] += whole.take(&t.input()).unwrap();
-        let centre = t.zero.unwrap();
-        single
-            .begin(
-                (&t.shape, 0),
-                t.symbols.len(),
-                t.n_levels,
-                t.zero,
-                (centre, t.mean(centre)),
-            )
-            .unwrap();
+        t.begin(&mut single);
         for &symbol in &t.symbols {
             bits[1] += f64::from(single.price(symbol)) / 65536.0;
             single.push(symbol);
@@ -289,15 +286,7 @@ fn a_segment_taken_whole_costs_and_teaches_what_its_symbols_do() {
     assert!((bits[0] - bits[1]).abs() < 0.001 * bits[1] + 32.0, "{bits:?}");
     let t = &tensors[0];
     let prices = |prices: &mut ContextPrices| {
-        prices
-            .begin(
-                (&t.shape, 0),
-                t.symbols.len(),
-                t.n_levels,
-                t.zero,
-                (50, t.mean(50)),
-            )
-            .unwrap();
+        t.begin(prices);
         (0..101).map(|s| prices.price(s)).collect::<Vec<_>>()
     };
     assert_eq!(prices(&mut whole), prices(&mut single));
@@ -319,15 +308,7 @@ fn a_snapshot_brings_back_the_state() {
     let tensors = convolutions();
     let t = &tensors[0];
     let mut prices = ContextPrices::new();
-    prices
-        .begin(
-            (&t.shape, 0),
-            t.symbols.len(),
-            t.n_levels,
-            t.zero,
-            (50, t.mean(50)),
-        )
-        .unwrap();
+    t.begin(&mut prices);
     t.symbols[..500].iter().for_each(|&s| prices.push(s));
     let snapshot = prices.clone();
     let all = |prices: &ContextPrices| (0..101).map(|s| prices.price(s)).collect::<Vec<_>>();

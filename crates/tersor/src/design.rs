@@ -166,12 +166,25 @@ impl<'a> Designer<'a> {
         })
     }
 
-    /// How errors of a tensor add up: what is assumed of the inputs of tensors of two or more dimensions without moments.
-    pub(crate) fn balance(&self, index: usize) -> Option<Balance> {
-        let is_main = self.plan.tensors.get(index)?.treatment == Treatment::Main;
+    /// How errors of a tensor add up, if they are to balance: what is assumed of its inputs.
+    fn balance(&self, index: usize) -> Option<Balance> {
         let shape = &self.tensors().get(index)?.shape;
-        let wanted = self.options.feedback == Feedback::Auto && is_main && self.with_moments(index).is_none();
-        if wanted { inputs::assumed(shape) } else { None }
+        if !self.is_balanced(index) {
+            return None;
+        }
+        inputs::assumed(shape)
+    }
+
+    /// Whether errors of a tensor are to balance: kernels, three or more dimensions, without moments.
+    pub(crate) fn is_balanced(&self, index: usize) -> bool {
+        let is_main = |plan: &TensorPlan| plan.treatment == Treatment::Main;
+        self.options.feedback == Feedback::Auto
+            && self.plan.tensors.get(index).is_some_and(is_main)
+            && self
+                .tensors()
+                .get(index)
+                .is_some_and(|t| inputs::is_kernel(&t.shape))
+            && self.with_moments(index).is_none()
     }
 
     /// Indices of the tensors treated so whose symbols are not given.

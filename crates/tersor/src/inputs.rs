@@ -6,28 +6,30 @@ use tersor_quant::Balance;
 /// `SqueezeNet` from a tenth to four times as much does about as well.
 const MEAN: f64 = 0.5;
 const COVARIANCE: f64 = 1.0;
-/// Most weights of a row: what is assumed of a row takes 24 bytes each.
+/// Most weights of a row: what is assumed of a row takes 32 bytes each.
 const MAX_COLUMNS: usize = 1 << 20;
 
 /// How errors of kernels add up over their inputs, the axes after the first; the third axis and those after it are the window's.
 ///
 /// Matrices are left alone: the inputs of many follow a normalisation that centres them.
 pub(crate) fn assumed(shape: &[u64]) -> Option<Balance> {
-    let size = |extents: &[u64]| -> Option<usize> {
-        let n = extents.iter().try_fold(1u64, |n, &e| n.checked_mul(e))?;
-        usize::try_from(n).ok()
-    };
+    Some(Balance::new(rows(shape)?, COVARIANCE, MEAN))
+}
+
+/// Whether anything is assumed of the inputs of a tensor of this shape.
+pub(crate) fn is_kernel(shape: &[u64]) -> bool {
+    rows(shape).is_some()
+}
+
+/// Weights of a row of kernels, and of a kernel.
+fn rows(shape: &[u64]) -> Option<(usize, usize)> {
     let [_, inputs, kernel @ ..] = shape else {
         return None;
     };
-    if kernel.is_empty() {
-        return None;
-    }
-    let (columns, taps) = (size(&[*inputs])?.checked_mul(size(kernel)?)?, size(kernel)?);
-    if !(2..=MAX_COLUMNS).contains(&columns) {
-        return None;
-    }
-    Some(Balance::new((columns, taps), COVARIANCE, MEAN))
+    let taps = kernel.iter().try_fold(1u64, |n, &extent| n.checked_mul(extent))?;
+    let columns = usize::try_from(inputs.checked_mul(taps)?).ok()?;
+    let fits = !kernel.is_empty() && (2..=MAX_COLUMNS).contains(&columns);
+    fits.then_some((columns, taps as usize))
 }
 
 #[cfg(test)]

@@ -112,7 +112,7 @@ fn assignment(designer: &Designer<'_>, index: usize, coding: &Coding) -> Option<
     match coding.assigner {
         Assigner::Symbols(_) if designer.given.has(index) => Some("given"),
         Assigner::Symbols(_) => Some("feedback"),
-        Assigner::Grid(..) if designer.balance(index).is_some() => Some("balanced"),
+        Assigner::Grid(..) if designer.is_balanced(index) => Some("balanced"),
         _ => None,
     }
 }

@@ -7,18 +7,20 @@ const PROB_BITS: u32 = 22;
 /// Bits seen after which the rate of learning stays.
 const MAX_COUNT: usize = 255;
 
-/// 65536 / (n + 1.5): how far the n-th bit, counted from 0, moves a mean.
-const fn rate_table() -> [u32; MAX_COUNT + 1] {
+/// 65536 / (n + 1.5): how far what comes after n others moves a mean.
+pub(super) const fn rate(n: u32) -> u32 {
+    131_072 / (2 * n + 3)
+}
+
+static RATE: [u32; MAX_COUNT + 1] = {
     let mut table = [0; MAX_COUNT + 1];
     let mut n = 0;
     while n <= MAX_COUNT {
-        table[n] = (131_072 / (2 * n + 3)) as u32;
+        table[n] = rate(n as u32);
         n += 1;
     }
     table
-}
-
-static RATE: [u32; MAX_COUNT + 1] = rate_table();
+};
 
 /// A learned probability and its logit.
 #[derive(Clone, Copy, Debug)]

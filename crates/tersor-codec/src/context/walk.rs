@@ -1,5 +1,6 @@
 //! A walk over the elements of a segment: what is known of each before it is coded.
 
+use super::counter::rate;
 use super::logistic::{exp2, log2};
 use super::mixer::Mixer;
 use super::segment::Extent;
@@ -355,11 +356,6 @@ fn columns(shape: Shape, n: usize, mean: u32, rows: &[u32]) -> Vec<u32> {
     rows.iter()
         .flat_map(|row| std::iter::repeat_n(share(row), per_row))
         .collect()
-}
-
-/// 65536 / (n + 1.5): how far the next value moves a mean of so many.
-fn rate(n: u32) -> u32 {
-    2 * UNIT / (2 * n + 3)
 }
 
 /// Moves a mean towards a value by `rate` x 2^-16 of their difference.

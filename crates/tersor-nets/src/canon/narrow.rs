@@ -31,8 +31,11 @@ impl Narrow {
                     // One unit stays, whatever it does: tensors without elements are no tensors.
                     let is_last = dead.iter().filter(|d| !**d).count() <= 1;
                     let done = dead.get(unit).copied().unwrap_or(true);
+                    if done || is_last {
+                        continue;
+                    }
                     let [_, columns] = counts(network, group, &emptied, unit);
-                    if done || is_last || columns > 0 {
+                    if columns > 0 {
                         continue;
                     }
                     empty_producers(network, group, &mut emptied, unit);
@@ -54,13 +57,12 @@ impl Narrow {
             }
         }
         let kept = |gone: Vec<bool>| {
-            let kept = || {
-                gone.iter()
-                    .enumerate()
-                    .filter(|(_, gone)| !**gone)
-                    .map(|(i, _)| i)
+            let indices = || {
+                (0..gone.len())
+                    .zip(&gone)
+                    .filter_map(|(i, gone)| (!gone).then_some(i))
             };
-            gone.contains(&true).then(|| kept().collect())
+            gone.contains(&true).then(|| indices().collect())
         };
         Some(Self {
             network: narrowed(network, specs),
@@ -80,10 +82,12 @@ impl Narrow {
         Parameters::new(&self.network, values.collect())
     }
 
-    /// Puts the narrow network's parameters where they belong in the whole one's.
-    pub(crate) fn put(&self, narrow: &Parameters, whole: &mut Parameters) {
-        for i in 0..self.kept.len() {
-            self.spread(i, narrow.values(i), whole.values_mut(i));
+    /// Puts what was observed, not trained, where it belongs in the whole network's parameters: running statistics.
+    pub(crate) fn put_observed(&self, narrow: &Parameters, whole: &mut Parameters) {
+        for (i, spec) in self.network.parameters.iter().enumerate() {
+            if !spec.role.is_trainable() {
+                self.spread(i, narrow.values(i), whole.values_mut(i));
+            }
         }
     }
 
@@ -221,8 +225,17 @@ mod tests {
                 }
             }
             let mut back = parameters.clone();
-            narrow.put(&small, &mut back);
-            assert_eq!(back, parameters);
+            for (i, spec) in network
+                .parameters
+                .iter()
+                .enumerate()
+                .filter(|(_, s)| !s.role.is_trainable())
+            {
+                assert_eq!(spec.len(), back.values(i).len());
+                back.values_mut(i).fill(9.0);
+            }
+            narrow.put_observed(&small, &mut back);
+            assert_eq!(narrow.take(&back), small);
         }
     }
 

@@ -197,10 +197,11 @@ impl<'a> Trainer<'a> {
         let batches = self.batches(self.epoch);
         let steps = batches.len().max(1);
         let total = (steps * self.options.epochs.max(1)) as f64;
-        let narrow = constraint
-            .keeps_zeros()
-            .then(|| Narrow::new(self.network, parameters));
-        let narrow = narrow.flatten();
+        let narrow = if constraint.keeps_zeros() {
+            Narrow::new(self.network, parameters)
+        } else {
+            None
+        };
         let network = narrow.as_ref().map_or(self.network, |n| &n.network);
         let (mut loss, mut right, mut rows, mut rate) = (0.0, 0usize, 0usize, 0.0);
         for (at, indices) in batches.iter().enumerate() {
@@ -249,7 +250,7 @@ impl<'a> Trainer<'a> {
             loss += batch_loss;
             statistics.apply(network, taken.as_mut().unwrap_or(parameters))?;
             if let (Some(narrow), Some(taken)) = (&narrow, &taken) {
-                narrow.put(taken, parameters);
+                narrow.put_observed(taken, parameters);
                 gradients = narrow.gradients(gradients, parameters);
             }
             constraint.gradients(&mut gradients, parameters, done);

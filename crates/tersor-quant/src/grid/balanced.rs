@@ -2,6 +2,7 @@
 
 use super::Grid;
 use crate::balance::Sums;
+use crate::levels::Tally;
 use crate::price::{RateModel, losses};
 use crate::report::Report;
 use crate::rounding::{Rounding, integer};
@@ -27,28 +28,18 @@ pub(super) fn assign(
     let mut pieces = vec![(0, head)];
     let starts = (begun..).step_by(piece);
     pieces.extend(starts.zip(rest.chunks_mut(piece)));
-    let reports: Vec<Report> = pieces
+    let tallies: Vec<Tally> = pieces
         .into_par_iter()
         .map(|(start, out)| assign_rows(&source.slice(start..start + out.len()), grid, &losses, out))
         .collect();
-    let mut counts = vec![0; grid.n_levels];
-    let (mut distortion, mut squared_error) = (0.0, 0.0);
-    for report in reports {
-        counts
-            .iter_mut()
-            .zip(&report.counts)
-            .for_each(|(sum, n)| *sum += n);
-        distortion += report.distortion;
-        squared_error += report.squared_error;
-    }
-    Report::new(counts, distortion, squared_error)
+    Tally::total(grid.n_levels, &tallies)
 }
 
 /// Rows that are worked on in turns: each weight waits for the one before it in its row.
 const ABREAST: usize = 4;
 
 /// Rows, the first of which may be a part; `losses` is what each symbol's bits are worth.
-fn assign_rows(source: &Source, grid: &Grid, losses: &[f64], out: &mut [u16]) -> Report {
+fn assign_rows(source: &Source, grid: &Grid, losses: &[f64], out: &mut [u16]) -> Tally {
     let (_, row) = source.rows();
     let mut chooser = Chooser {
         grid,
@@ -56,9 +47,7 @@ fn assign_rows(source: &Source, grid: &Grid, losses: &[f64], out: &mut [u16]) ->
         losses,
         zero: grid.zero_symbol(),
         has_zero: grid.first + grid.zero_symbol() as i32 == 0,
-        counts: vec![0; grid.n_levels],
-        distortion: 0.0,
-        squared_error: 0.0,
+        tally: Tally::new(grid.n_levels),
     };
     let mut start = 0;
     for out in out.chunks_mut(ABREAST * row) {
@@ -80,7 +69,7 @@ fn assign_rows(source: &Source, grid: &Grid, losses: &[f64], out: &mut [u16]) ->
         }
         start += len;
     }
-    Report::new(chooser.counts, chooser.distortion, chooser.squared_error)
+    chooser.tally
 }
 
 struct Chooser<'a> {
@@ -89,9 +78,7 @@ struct Chooser<'a> {
     losses: &'a [f64],
     zero: usize,
     has_zero: bool,
-    counts: Vec<u64>,
-    distortion: f64,
-    squared_error: f64,
+    tally: Tally,
 }
 
 impl Chooser<'_> {
@@ -107,13 +94,9 @@ impl Chooser<'_> {
             let add = if root > 0.0 { add / root } else { 0.0 };
             self.cheapest(f64::from(w) + add, half_h * pivot)
         };
-        let error = f64::from(w) - f64::from(self.grid.value(symbol as u32));
-        self.squared_error += error * error;
-        self.distortion += half_h * error * error;
-        sums.push(error * root);
-        if let Some(count) = self.counts.get_mut(symbol) {
-            *count += 1;
-        }
+        let error = w - self.grid.value(symbol as u32);
+        self.tally.add(symbol, error, h);
+        sums.push(f64::from(error) * root);
         symbol
     }
 
