@@ -22,8 +22,8 @@ pub(super) trait Decisions {
     /// Whether the distance is negative.
     fn is_negative(&mut self, given: bool) -> bool;
 
-    /// A bit of the place in the interval below a bin's threshold, the highest first.
-    fn place_bit(&mut self, bin: usize, first: bool, given: bool) -> bool;
+    /// A place of at most `most` in the interval below a bin's threshold: [`place`].
+    fn place(&mut self, bin: usize, most: u32, given: u32) -> u32;
 }
 
 /// Distances that a symbol can have from the centre.
@@ -54,7 +54,7 @@ pub(super) fn code(decisions: &mut impl Decisions, span: Span, given: i32) -> i3
     }
     let magnitude = least
         + if most > least {
-            place(decisions, bin, most - least, size.wrapping_sub(least))
+            decisions.place(bin, most - least, size.wrapping_sub(least))
         } else {
             0
         };
@@ -65,13 +65,13 @@ pub(super) fn code(decisions: &mut impl Decisions, span: Span, given: i32) -> i3
     }
 }
 
-/// Codes a place of at most `most` in an interval, highest bit first; a bit that would exceed is known to be 0.
-fn place(decisions: &mut impl Decisions, bin: usize, most: u32, given: u32) -> u32 {
+/// Codes a place of at most `most` in an interval, highest bit first; a bit that would exceed is known to be 0. `bit` takes the one
+/// given.
+pub(super) fn place(most: u32, given: u32, mut bit: impl FnMut(bool) -> bool) -> u32 {
     let mut place = 0;
-    let highest = most.ilog2();
-    for index in (0..=highest).rev() {
+    for index in (0..=most.ilog2()).rev() {
         let with = place | 1 << index;
-        if with <= most && decisions.place_bit(bin, index == highest, given >> index & 1 == 1) {
+        if with <= most && bit(given >> index & 1 == 1) {
             place = with;
         }
     }
@@ -106,8 +106,8 @@ mod tests {
         fn is_negative(&mut self, given: bool) -> bool {
             self.bit(given)
         }
-        fn place_bit(&mut self, _: usize, _: bool, given: bool) -> bool {
-            self.bit(given)
+        fn place(&mut self, _: usize, most: u32, given: u32) -> u32 {
+            place(most, given, |given| self.bit(given))
         }
     }
 

@@ -57,9 +57,7 @@ static STRETCH: [i16; N_STRETCH] = stretch_table();
 #[inline]
 pub(super) fn squash(logit: i32) -> u32 {
     let clamped = logit.clamp(1 - MAX_LOGIT, MAX_LOGIT - 1);
-    SQUASH
-        .get((clamped + MAX_LOGIT) as usize)
-        .map_or(1 << 15, |&p| p.into())
+    SQUASH[(clamped + MAX_LOGIT) as usize].into()
 }
 
 /// The logit of a probability given in units of 2^-14.

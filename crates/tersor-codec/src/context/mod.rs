@@ -23,6 +23,7 @@ mod distance;
 mod logistic;
 mod mixer;
 mod model;
+mod neighbours;
 mod price;
 mod segment;
 mod shape;

@@ -23,6 +23,8 @@ const N_PLACES: usize = 8;
 /// Weights before the first bit: the three contexts count about a third each.
 const FIRST_WEIGHTS: [i32; N_INPUTS] = [22_000, 22_000, 22_000, 0, 0, 0];
 const FIRST_SIGN_WEIGHTS: [i32; N_SIGN_INPUTS] = [16_384, 0, 0, 0, 0];
+/// Logit of a sign that a distance of 1 speaks for; more than 3 count as 3.
+const SIGN_LOGIT: i32 = 160;
 /// Rates of learning, as shifts. Measured on ResNet-32 and SqueezeNet at 2 and 3 bits per weight, stories260k at 4, a
 /// pruned LeNet.
 const SHIFT: u32 = 16;
@@ -108,7 +110,7 @@ fn inputs([a, b, c]: [&Counter; N_CONTEXTS], site: &Site) -> [i32; N_INPUTS] {
 /// What a mixer is told about a sign.
 #[inline(always)]
 fn sign_inputs(counter: &Counter, site: &Site) -> [i32; N_SIGN_INPUTS] {
-    let [left, up, up2, kernel] = site.sign_inputs;
+    let [left, up, up2, kernel] = site.signed.map(|v| v.clamp(-3, 3) * SIGN_LOGIT);
     [counter.logit(), left, up, up2, kernel]
 }
 
@@ -155,17 +157,24 @@ impl<C: BitCoder> Decisions for Coding<'_, C> {
         bit
     }
 
-    #[inline(never)]
-    fn place_bit(&mut self, bin: usize, first: bool, given: bool) -> bool {
-        match self.places.get_mut(bin).filter(|_| first) {
-            Some(counter) => {
-                let bit = self.coder.decide(counter.probability(), given);
-                counter.update(bit);
-                bit
-            }
-            None => self.coder.decide(1 << 15, given),
-        }
+    #[inline(always)]
+    fn place(&mut self, bin: usize, most: u32, given: u32) -> u32 {
+        code_place(self.coder, self.places.get_mut(bin), most, given)
     }
+}
+
+/// Codes a place, whose highest bit has a counter. It is rare, and out of the way of the rest.
+#[inline(never)]
+fn code_place(coder: &mut impl BitCoder, counter: Option<&mut Counter>, most: u32, given: u32) -> u32 {
+    let mut highest = counter;
+    distance::place(most, given, |given| match highest.take() {
+        Some(counter) => {
+            let bit = coder.decide(counter.probability(), given);
+            counter.update(bit);
+            bit
+        }
+        None => coder.decide(1 << 15, given),
+    })
 }
 
 /// Adds up what the decisions of one distance would take.
@@ -207,9 +216,12 @@ impl Decisions for Pricing<'_> {
         self.add(squash(mixer.mix(&sign_inputs(counter, self.site))), given)
     }
 
-    fn place_bit(&mut self, bin: usize, first: bool, given: bool) -> bool {
+    fn place(&mut self, bin: usize, most: u32, given: u32) -> u32 {
         let places = self.model.places.get(self.site.scale * N_PLACES / N_SCALES);
-        let counter = places.and_then(|p| p.get(bin)).filter(|_| first);
-        self.add(counter.map_or(1 << 15, |c| c.probability()), given)
+        let mut highest = places.and_then(|p| p.get(bin));
+        distance::place(most, given, |given| {
+            let p_one = highest.take().map_or(1 << 15, |c| c.probability());
+            self.add(p_one, given)
+        })
     }
 }

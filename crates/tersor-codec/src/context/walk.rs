@@ -3,17 +3,16 @@
 use super::counter::rate;
 use super::logistic::{exp2, log2};
 use super::mixer::Mixer;
+use super::neighbours::{AROUND, BEFORE, LEFT, N_NEIGHBOURS, NEAR, SIGNS, Tap, UP, UP2, offsets, part, sum};
 use super::segment::Extent;
 use super::shape::{Kind, Shape};
 
 /// A magnitude of 1 in the units of means.
-const UNIT: u32 = 1 << 16;
+pub(super) const UNIT: u32 = 1 << 16;
 /// Means are taken for a little more, so that their logarithms have a bound: 2^-12.
 const LEAST: u32 = 16;
 /// Largest magnitude that statistics see.
 pub(super) const MAX_MAGNITUDE: u32 = 255;
-/// Largest magnitude of a neighbour.
-const MAX_NEIGHBOUR: u32 = 32;
 /// Sum of magnitudes that rows, and columns, are taken to have had before the first.
 const ROW_PRIOR: u64 = 2 << 16;
 const COLUMN_PRIOR: u32 = 2 << 16;
@@ -44,14 +43,6 @@ static GAINS: [u32; N_SCALES] = {
     gains
 };
 
-const LEFT: usize = 0;
-const UP: usize = 1;
-const UP_LEFT: usize = 2;
-const UP_RIGHT: usize = 3;
-const UP2: usize = 4;
-const LEFT2: usize = 5;
-const N_NEIGHBOURS: usize = 6;
-
 /// What is known of an element before it is coded.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Site {
@@ -68,8 +59,8 @@ pub(super) struct Site {
     pub(super) signs: usize,
     /// Set of weights for signs.
     pub(super) tap: usize,
-    /// Neighbours and the kernel so far, as logits.
-    pub(super) sign_inputs: [i32; 4],
+    /// What a sign is likely to follow: the neighbours to the left, above and above that, and the sum of the kernel so far.
+    pub(super) signed: [i32; 4],
     log_scale: i32,
     features: [i32; N_FEATURES],
 }
@@ -90,33 +81,6 @@ impl Statistics {
             rows: Vec::new(),
         }
     }
-}
-
-/// Where the neighbours of one tap are.
-#[derive(Clone, Copy, Debug, Default)]
-struct Tap {
-    /// All ones for a neighbour that there is, else zero.
-    masks: [i8; N_NEIGHBOURS],
-    /// Turns a weighted sum of the nearest neighbours to a mean.
-    share: u32,
-}
-
-impl Tap {
-    fn in_kernel(tap: usize, width: usize) -> Self {
-        let (x, y) = (tap % width, tap / width);
-        let right = x + 1 < width;
-        let there = [x > 0, y > 0, x > 0 && y > 0, y > 0 && right, y > 1, x > 1];
-        let [left, up, up_left, up_right, ..] = there.map(u32::from);
-        Self {
-            masks: there.map(|t| -i8::from(t)),
-            share: UNIT / (2 * left + 2 * up + up_left + up_right + 2),
-        }
-    }
-
-    const IN_MATRIX: Self = Self {
-        masks: [-1; N_NEIGHBOURS],
-        share: UNIT / 8,
-    };
 }
 
 /// Position in a segment, with statistics of its rows and columns.
@@ -164,16 +128,8 @@ impl Walk {
         } else {
             shape.n_columns
         };
-        let offsets = [
-            1,
-            line,
-            line.saturating_add(1),
-            line.saturating_sub(1).max(1),
-            line.saturating_mul(2),
-            2,
-        ];
         // What lies before the segment is zero.
-        let offsets = offsets.map(|offset| offset.min(n));
+        let offsets = offsets(line).map(|offset| offset.min(n));
         let margin = offsets.iter().copied().max().unwrap_or(0);
         let tap = (first % shape.n_taps as u64) as usize;
         let taps = if shape.kind == Kind::Kernels {
@@ -215,20 +171,13 @@ impl Walk {
             let value = self.history.get(self.here.wrapping_sub(self.offsets[i]));
             value.copied().unwrap_or(0) & masks[i]
         };
-        let (left, up, up_left, up_right) = (
-            neighbour(LEFT),
-            neighbour(UP),
-            neighbour(UP_LEFT),
-            neighbour(UP_RIGHT),
-        );
-        let (up2, left2) = (neighbour(UP2), neighbour(LEFT2));
-        let size = |v: i8| u32::from(v.unsigned_abs()).min(MAX_NEIGHBOUR);
-        let near = 2 * (size(left) + size(up)) + size(up_left) + size(up_right);
+        let neighbours: [i8; N_NEIGHBOURS] = std::array::from_fn(neighbour);
+        let sum = sum(neighbours);
 
         let tensor = self.log_tensor;
         let column = log2(self.columns.get(self.column).copied().unwrap_or(0) + LEAST) - tensor;
         let row = self.row;
-        let near = log2(near * share + self.tensor / 4 + LEAST) - tensor;
+        let near = log2(part(sum, NEAR) * share + self.tensor / 4 + LEAST) - tensor;
         let features = [row, column, near, 256];
         let kind = self.shape.kind;
         let expected = tensor + statistics.units[kind as usize].mix(&features);
@@ -240,37 +189,30 @@ impl Walk {
             4 + (scale.saturating_sub(24) >> 2).min(3)
         };
 
-        let upto2 = |v: i8| usize::from(v.unsigned_abs().min(2));
-        let sign = |v: i8| (v.signum() + 1) as usize;
         let tap = self.tap.min(31);
         let kernels = kind == Kind::Kernels;
         let inside = if kernels {
             tap * 16 + self.kernel_sum.min(15) as usize
         } else {
-            512 + upto2(up_left) * 27 + upto2(up_right) * 9 + upto2(left2) * 3 + upto2(up2)
+            512 + part(sum, AROUND) as usize
         };
-        let logit = |v: i32| v.clamp(-3, 3) * 160;
         Site {
             kind,
             scale,
             weights,
             contexts: [
                 kind as usize * N_SCALES + scale,
-                usize::from(kernels) * 256 + (scale >> 2) * 16 + upto2(left) * 3 + upto2(up),
+                usize::from(kernels) * 256 + (scale >> 2) * 16 + part(sum, BEFORE) as usize,
                 inside,
             ],
             inputs: [row, column],
-            signs: usize::from(kernels) * 81
-                + sign(left) * 27
-                + sign(up) * 9
-                + sign(up_left) * 3
-                + sign(up_right),
+            signs: usize::from(kernels) * 81 + part(sum, SIGNS) as usize,
             tap,
-            sign_inputs: [
-                logit(left.into()),
-                logit(up.into()),
-                logit(up2.into()),
-                logit(self.kernel_signed),
+            signed: [
+                neighbours[LEFT].into(),
+                neighbours[UP].into(),
+                neighbours[UP2].into(),
+                self.kernel_signed,
             ],
             log_scale,
             features,

@@ -1,0 +1,107 @@
+//! The neighbours of an element, and what they say together.
+
+use super::walk::UNIT;
+
+/// Largest magnitude of a neighbour.
+const MAX_NEIGHBOUR: u32 = 32;
+
+/// Neighbours: to the left, above, above to the left and to the right, two above, two to the left.
+pub(super) const N_NEIGHBOURS: usize = 6;
+pub(super) const LEFT: usize = 0;
+pub(super) const UP: usize = 1;
+pub(super) const UP2: usize = 4;
+
+/// How far back the neighbours are where lines have so many elements.
+pub(super) fn offsets(line: usize) -> [usize; N_NEIGHBOURS] {
+    [
+        1,
+        line,
+        line.saturating_add(1),
+        line.saturating_sub(1).max(1),
+        line.saturating_mul(2),
+        2,
+    ]
+}
+
+/// What each neighbour adds to four numbers: the sum of magnitudes nearby; the contexts of those before and of those around, digits
+/// of 0 to 2; the context of the signs.
+const WEIGHTS: [[u32; 4]; N_NEIGHBOURS] = [
+    [2, 3, 0, 27],
+    [2, 1, 0, 9],
+    [1, 0, 27, 3],
+    [1, 0, 9, 1],
+    [0, 0, 1, 0],
+    [0, 0, 3, 0],
+];
+
+/// Where a number is in a sum, and how many bits of it it takes.
+type Field = (u32, u32);
+pub(super) const NEAR: Field = (0, 8);
+pub(super) const BEFORE: Field = (8, 4);
+pub(super) const AROUND: Field = (12, 8);
+pub(super) const SIGNS: Field = (20, 8);
+
+/// The parts of the sum, by neighbour and by its distance as a byte.
+static PARTS: [[u32; 256]; N_NEIGHBOURS] = {
+    let mut parts = [[0; 256]; N_NEIGHBOURS];
+    let mut i = 0;
+    while i < 256 * N_NEIGHBOURS {
+        let (neighbour, byte) = (i / 256, i % 256);
+        let distance = byte as u8 as i8;
+        let magnitude = distance.unsigned_abs() as u32;
+        let size = if magnitude < MAX_NEIGHBOUR {
+            magnitude
+        } else {
+            MAX_NEIGHBOUR
+        };
+        let digit = if magnitude < 2 { magnitude } else { 2 };
+        let sign = (distance.signum() + 1) as u32;
+        let [near, before, around, signs] = WEIGHTS[neighbour];
+        parts[neighbour][byte] = (near * size) << NEAR.0
+            | (before * digit) << BEFORE.0
+            | (around * digit) << AROUND.0
+            | (signs * sign) << SIGNS.0;
+        i += 1;
+    }
+    parts
+};
+
+/// What neighbours at these distances say.
+#[inline(always)]
+pub(super) fn sum(neighbours: [i8; N_NEIGHBOURS]) -> u32 {
+    let parts = neighbours.iter().zip(&PARTS);
+    parts.map(|(&v, parts)| parts[usize::from(v as u8)]).sum()
+}
+
+/// One number of a sum.
+#[inline(always)]
+pub(super) fn part(sum: u32, (first, n): Field) -> u32 {
+    sum >> first & ((1 << n) - 1)
+}
+
+/// Where the neighbours of one tap are.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Tap {
+    /// All ones for a neighbour that there is, else zero.
+    pub(super) masks: [i8; N_NEIGHBOURS],
+    /// Turns a weighted sum of the nearest neighbours to a mean.
+    pub(super) share: u32,
+}
+
+impl Tap {
+    pub(super) fn in_kernel(tap: usize, width: usize) -> Self {
+        let (x, y) = (tap % width, tap / width);
+        let right = x + 1 < width;
+        let there = [x > 0, y > 0, x > 0 && y > 0, y > 0 && right, y > 1, x > 1];
+        let [left, up, up_left, up_right, ..] = there.map(u32::from);
+        Self {
+            masks: there.map(|t| -i8::from(t)),
+            share: UNIT / (2 * left + 2 * up + up_left + up_right + 2),
+        }
+    }
+
+    pub(super) const IN_MATRIX: Self = Self {
+        masks: [-1; N_NEIGHBOURS],
+        share: UNIT / 8,
+    };
+}
