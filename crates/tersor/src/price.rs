@@ -21,12 +21,12 @@ pub(crate) struct SegmentPrice<'a> {
 
 /// Share of a step above which a magnitude counts as the next multiple, roughly: prices pull towards zero.
 const ROUNDED_UP: f64 = 0.65;
-/// Elements that a coder is taught with before the first is chosen.
-const TAUGHT: usize = 1 << 13;
+/// Elements that a coder has seen, of tensors of the kind at hand, before it is let choose.
+const TAUGHT: u64 = 1 << 13;
 
 impl<'a> SegmentPrice<'a> {
-    /// Begins a segment. The coder is taught with the first targets, rounded: were it to learn from its own choices
-    /// alone, the first few would decide what is cheap, and a layer could end up with every other level.
+    /// Begins a segment. A coder that has seen little is taught with the first targets, rounded: were it to learn from its own
+    /// choices alone, the first few would decide what is cheap, and a network could end up with every other level.
     pub(crate) fn new(
         prices: &'a mut ContextPrices,
         shape: &'a [u64],
@@ -51,7 +51,8 @@ impl<'a> SegmentPrice<'a> {
         let sum: f64 = targets.iter().map(|t| f64::from(rounded(t).abs())).sum();
         price.mean = sum / targets.len().max(1) as f64;
         price.begin()?;
-        for (i, target) in targets.iter().take(TAUGHT).enumerate() {
+        let n_taught = TAUGHT.saturating_sub(price.prices.n_seen(shape)) as usize;
+        for (i, target) in targets.iter().take(n_taught).enumerate() {
             price.push(i, rounded(target));
         }
         price.sum = (0, 0);

@@ -21,6 +21,8 @@ pub struct Secant {
     /// The latest points to the left and to the right of the crossing.
     left: Option<(f64, f64)>,
     right: Option<(f64, f64)>,
+    /// Whether a bracket has closed on a jump before.
+    has_jumped: bool,
 }
 
 impl Secant {
@@ -32,6 +34,7 @@ impl Secant {
             gain,
             left: None,
             right: None,
+            has_jumped: false,
         }
     }
 
@@ -43,19 +46,26 @@ impl Secant {
         }
     }
 
-    /// The curve is `y` at `x`.
+    /// The curve is `y` at `x`. Where it is not monotone, a point on the wrong side of one from before takes its place. The first
+    /// jump that a bracket closes on may be an outlier: the search goes on beyond it.
     pub fn add(&mut self, x: f64, y: f64) {
-        let side = if (y > 0.0) == self.falls {
-            &mut self.left
+        let is_left = (y > 0.0) == self.falls;
+        let (side, other) = if is_left {
+            (&mut self.left, &mut self.right)
         } else {
-            &mut self.right
+            (&mut self.right, &mut self.left)
         };
+        other.take_if(|(x0, _)| (x >= *x0) == is_left);
         if let Some((x0, y0)) = side.replace((x, y)) {
             // Two points on one side tell how steep the curve is; a little more crosses it.
             let seen = OVERSHOOT * (x - x0).abs() / (y - y0).abs();
             if seen.is_finite() {
                 self.gain = seen.clamp(self.gain / 8.0, self.gain * 8.0);
             }
+        }
+        if !self.has_jumped && other.is_some_and(|(x0, _)| (x - x0).abs() <= NARROW) {
+            self.has_jumped = true;
+            *other = None;
         }
     }
 
@@ -67,7 +77,7 @@ impl Secant {
                 let line = a - ya * (b - a) / (yb - ya);
                 line.clamp(a + MARGIN * (b - a), b - MARGIN * (b - a))
             }
-            // Closed, or turned over where the curve is not monotone.
+            // Closed.
             (Some(_), Some(_)) => return None,
             (Some((a, y)), None) => a + stride(y),
             (None, Some((b, y))) => b - stride(y),
@@ -134,6 +144,30 @@ mod tests {
             if x < 0.5 { 1.0 } else { -1.0 }
         });
         assert!((places[places.len() - 1] - 0.5).abs() < 0.1, "{places:?}");
+    }
+
+    #[test]
+    fn an_outlier_does_not_end_the_walk() {
+        // Found to be low once, where it is high.
+        for outlier in 0..8 {
+            let mut n = 0;
+            let curve = |x: f64| {
+                n += 1;
+                if n == outlier { -1.0 } else { (3.0 - x).tanh() }
+            };
+            let mut secant = Secant::falling((-9.0, 9.0), 1.0);
+            let mut x = 0.0;
+            let mut curve = curve;
+            let found = (0..30).any(|_| {
+                let y = curve(x);
+                secant.add(x, y);
+                secant.next(x).is_some_and(|next| {
+                    x = next;
+                    (x - 3.0).abs() < 1e-2
+                })
+            });
+            assert!(found, "{outlier}: at {x}");
+        }
     }
 
     #[test]

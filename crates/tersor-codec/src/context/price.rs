@@ -1,6 +1,7 @@
 //! Prices of symbols in the present state of the coder `context`.
 
 use super::segment::{Extent, Segment, Start};
+use super::shape::{Kind, Shape};
 use super::walk::Site;
 use super::{Group, encode_segment};
 use crate::cost::CostCounter;
@@ -17,6 +18,8 @@ pub struct ContextPrices {
     group: Group,
     segment: Option<Segment>,
     site: Option<Site>,
+    /// Symbols seen of tensors of each kind.
+    n_seen: [u64; Kind::COUNT],
 }
 
 impl Default for ContextPrices {
@@ -32,6 +35,7 @@ impl ContextPrices {
             group: Group::new(),
             segment: None,
             site: None,
+            n_seen: [0; Kind::COUNT],
         }
     }
 
@@ -76,9 +80,15 @@ impl ContextPrices {
         }
     }
 
+    /// How many symbols there have been of tensors of a kind: vectors, matrices, or kernels as a shape has them.
+    pub fn n_seen(&self, shape: &[u64]) -> u64 {
+        self.n_seen[Shape::new(shape).kind as usize]
+    }
+
     /// Takes `symbol` as the next one.
     pub fn push(&mut self, symbol: u16) {
         if let Some(segment) = &mut self.segment {
+            self.n_seen[segment.kind() as usize] += 1;
             segment.encode(&mut self.group.model, &mut CostCounter::default(), &[symbol]);
             self.site = Some(segment.site(&self.group.model));
         }
@@ -91,6 +101,9 @@ impl ContextPrices {
     /// [`Error::Invalid`] if a symbol is outside its alphabet.
     pub fn take(&mut self, segment: &SegmentInput<'_>) -> Result<f64> {
         self.end();
+        if let SegmentInput::Symbols { symbols, shape, .. } = segment {
+            self.n_seen[Shape::new(shape).kind as usize] += symbols.len() as u64;
+        }
         let mut cost = CostCounter::default();
         encode_segment(&mut self.group, &mut cost, segment)?;
         Ok(cost.bits())

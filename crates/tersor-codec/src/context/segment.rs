@@ -217,6 +217,11 @@ impl Segment {
         }))
     }
 
+    /// The kind of its tensor.
+    pub(super) fn kind(&self) -> Kind {
+        self.walk.kind()
+    }
+
     /// What is known of the next element.
     pub(super) fn site(&self, model: &Model) -> Site {
         self.walk.site(&model.statistics)

@@ -163,6 +163,10 @@ impl Walk {
         }
     }
 
+    pub(super) fn kind(&self) -> Kind {
+        self.shape.kind
+    }
+
     /// What is known of the next element.
     #[inline(always)]
     pub(super) fn site(&self, statistics: &Statistics) -> Site {

@@ -137,12 +137,26 @@ impl<'a> Layers<'a> {
         Ok(found)
     }
 
-    /// The file of these symbols; what is not on a grid of its own takes what is left of the bytes.
-    pub(super) fn file(&self, parameters: &Parameters, symbols: &[Symbols], bytes: u64) -> Result<Vec<u8>> {
-        self.compress(parameters, symbols, &Target::SizeBytes(bytes))
+    /// The file of these symbols, which were chosen at a slope; what is not on a grid of its own takes what is left of the bytes.
+    ///
+    /// # Errors
+    /// [`Error::Input`] if that is not enough.
+    pub(super) fn file(
+        &self,
+        parameters: &Parameters,
+        symbols: &[Symbols],
+        slope: f64,
+        bytes: u64,
+    ) -> Result<Vec<u8>> {
+        let at = |slope: f64| {
+            let file = self.compress(parameters, symbols, slope)?;
+            Ok((file.len() as f64 / bytes as f64, file))
+        };
+        Ok(search(slope, 1.0, at)?.1)
     }
 
-    fn compress(&self, parameters: &Parameters, symbols: &[Symbols], target: &Target) -> Result<Vec<u8>> {
+    /// The file of these symbols, and of the rest at a slope.
+    fn compress(&self, parameters: &Parameters, symbols: &[Symbols], slope: f64) -> Result<Vec<u8>> {
         let mut folded = parameters.clone();
         fold(self.network, &mut folded)?;
         let checkpoint = folded.to_checkpoint()?;
@@ -154,7 +168,7 @@ impl<'a> Layers<'a> {
             .iter()
             .map(|s| (name(s.parameter).to_owned(), s.layer.clone()));
         let compressor = Compressor::with_symbols(&checkpoint, options, given, &Silent)?;
-        Ok(compressor.compress(target, &Silent)?.bytes)
+        Ok(compressor.compress(&Target::Slope(slope), &Silent)?.bytes)
     }
 
     /// Steps for a slope, each where a bit buys as much loss as the slope says.
@@ -176,7 +190,7 @@ impl<'a> Layers<'a> {
         bytes: u64,
     ) -> Result<(f64, Vec<Symbols>)> {
         let symbols = self.quantize(parameters, frozen, slope)?;
-        let file = self.compress(parameters, &symbols, &Target::Slope(slope))?;
+        let file = self.compress(parameters, &symbols, slope)?;
         Ok((file.len() as f64 / bytes as f64, symbols))
     }
 
@@ -225,12 +239,8 @@ impl<'a> Layers<'a> {
     }
 }
 
-/// The slope of the file of a size, in units of what is wanted, just below 1, and its symbols; the smallest up to `limit` will do.
-fn search(
-    start: f64,
-    limit: f64,
-    size: impl FnMut(f64) -> Result<(f64, Vec<Symbols>)>,
-) -> Result<(f64, Vec<Symbols>)> {
+/// The slope of the file of a size, in units of what is wanted, just below 1, and what came with it; the smallest up to `limit` will do.
+fn search<T>(start: f64, limit: f64, size: impl FnMut(f64) -> Result<(f64, T)>) -> Result<(f64, T)> {
     let found = SizeSearch { limit, ..SEARCH }.run(start.max(1e-30), size)?;
     found.ok_or_else(|| {
         Error::Input("no file of this size was found; allow more bytes, or let fewer weights remain".into())

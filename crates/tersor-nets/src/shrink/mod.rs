@@ -203,7 +203,7 @@ pub fn shrink(
         let make = |_: &Parameters| frozen.clone();
         (parameters, _, frozen) = run.run(parameters, make, task.progress, |r| say(&name, r))?;
     }
-    let bytes = layers.file(&parameters, &symbols, options.bytes)?;
+    let bytes = layers.file(&parameters, &symbols, slope, options.bytes)?;
     let report = ShrinkReport {
         bytes: bytes.len() as u64,
         survivors: [pruned, count(&parameters, Scope::WeightsAndBiases).0],
