@@ -6,7 +6,7 @@ use crate::graph::{Network, Weights};
 use crate::loss::Logits;
 use crate::{Error, Parameters, Result};
 use burn::tensor::Device;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use tersor::Progress;
 
 /// What a network makes of every labelled row of a set, in order.
@@ -23,7 +23,7 @@ pub struct Scores {
 }
 
 /// Summary of [`Scores`].
-#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Evaluation {
     /// Rows: images, or tokens.
     pub n: usize,
@@ -40,7 +40,7 @@ pub struct Evaluation {
 }
 
 /// Two networks on the same rows.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Comparison {
     /// Accuracy of the other less that of the original.
     pub accuracy_change: f64,
@@ -75,6 +75,21 @@ impl Scores {
             loss,
             loss_error,
             perplexity: loss.exp(),
+        }
+    }
+
+    /// Those of some of the rows, by their index; without logits.
+    #[must_use]
+    pub fn filtered(&self, is_meant: impl Fn(usize) -> bool) -> Self {
+        fn pick<T: Copy>(values: &[T], is_meant: &impl Fn(usize) -> bool) -> Vec<T> {
+            let chosen = values.iter().enumerate().filter(|&(row, _)| is_meant(row));
+            chosen.map(|(_, &value)| value).collect()
+        }
+        Self {
+            losses: pick(&self.losses, &is_meant),
+            correct: pick(&self.correct, &is_meant),
+            divergences: pick(&self.divergences, &is_meant),
+            logits: Vec::new(),
         }
     }
 

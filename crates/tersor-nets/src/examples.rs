@@ -2,7 +2,7 @@
 
 use crate::graph::Value;
 use burn::tensor::{Device, Tensor, TensorData};
-use tersor_data::{Augment, Images, Key, Normalize};
+use tersor_data::{Augment, Batches, Images, Key, Normalize};
 
 /// Label of a row that has none: the last token of a sequence, and padding.
 pub const UNLABELLED: u32 = u32::MAX;
@@ -52,6 +52,17 @@ pub trait Examples: Sync {
     /// Examples by index; augmented if a key says with which random numbers. Indices beyond the last are
     /// passed over.
     fn batch(&self, indices: &[usize], key: Option<Key>) -> Batch;
+}
+
+/// Examples per batch of calibration.
+const CALIBRATION_BATCH: usize = 50;
+
+/// Batches of about `samples` examples in random order, as they are.
+pub fn calibration_batches(examples: &dyn Examples, samples: usize, seed: u64) -> Vec<Batch> {
+    Batches::shuffled(examples.len(), CALIBRATION_BATCH, seed, 0)
+        .take(samples.div_ceil(CALIBRATION_BATCH))
+        .map(|indices| examples.batch(&indices, None))
+        .collect()
 }
 
 /// Images with their normalisation and augmentation.

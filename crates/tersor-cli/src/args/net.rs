@@ -3,6 +3,7 @@
 use clap::{Args, Subcommand, ValueEnum, ValueHint};
 use std::path::PathBuf;
 use tersor_nets::Selection;
+use tersor_nets::sequential::SequentialOptions;
 
 /// Arguments of `demo`.
 #[derive(Args, Debug)]
@@ -346,13 +347,13 @@ pub(crate) struct CompressArgs {
     #[arg(long, value_name = "P", default_value_t = 0.5, requires = "sensitivity")]
     pub(crate) power: f64,
     /// Added to the diagonal of moments, in units of its mean.
-    #[arg(long, value_name = "X", default_value_t = 0.03)]
+    #[arg(long, value_name = "X", default_value_t = SequentialOptions::default().feedback.damping)]
     pub(crate) damping: f64,
     /// Positions used per input of a layer: more of them make better moments, and take longer.
-    #[arg(long, value_name = "N", default_value_t = 1000)]
+    #[arg(long, value_name = "N", default_value_t = SequentialOptions::default().rows_per_input)]
     pub(crate) rows: usize,
     /// Passes of coordinate descent over each layer.
-    #[arg(long, value_name = "N", default_value_t = 3)]
+    #[arg(long, value_name = "N", default_value_t = SequentialOptions::default().feedback.passes)]
     pub(crate) passes: usize,
     /// Leave running statistics of batch-norm as they are, instead of folding them into scale and shift.
     #[arg(long)]
@@ -584,44 +585,59 @@ pub(crate) struct CanonArgs {
     pub(crate) json: bool,
 }
 
-/// An experiment of the paper.
+/// An experiment.
 #[derive(Clone, Copy, Debug, ValueEnum, PartialEq, Eq)]
 pub(crate) enum ExperimentArg {
     /// Table 1: pruned, quantized four ways at the paper's ratios, Huffman coded, fine-tuned.
     Table1,
+    /// The smallest files at some accuracies.
+    Frontier,
 }
 
 /// Arguments of `net reproduce`.
 #[derive(Args, Debug)]
 #[command(after_help = "\
+Experiments:
+  table1    the paper's four quantizers on pruned LeNet-5, fine-tuned
+  frontier  the smallest files at some accuracies: of weights that are given, compressed after training; of LeNet-5, and with --trained
+            of the weights that are given, trained to be small
+
 Examples:
   tersor net reproduce table1 --net lenet5 --data mnist -o table1         an hour or two; a killed run goes on
-  tersor net reproduce table1 --net lenet5 --data mnist -o docs/results/table1-lenet5 --check")]
+  tersor net reproduce table1 --net lenet5 --data mnist -o docs/results/table1-lenet5 --check
+  tersor net reproduce frontier --net lenet5 --data mnist -o lenet5
+  tersor net reproduce frontier --net resnet32 --data cifar10 --weights resnet32.safetensors -o resnet32")]
 pub(crate) struct ReproduceArgs {
     /// The experiment.
     #[arg(value_enum)]
     pub(crate) experiment: ExperimentArg,
-    /// The network; lenet5.
-    #[arg(long, value_name = "NAME", default_value = "lenet5")]
-    pub(crate) net: String,
-    /// A folder with MNIST's files; `digits:N` for a rehearsal.
-    #[arg(long, value_name = "DATA")]
-    pub(crate) data: String,
+    /// The network, its data and its device.
+    #[command(flatten)]
+    pub(crate) task: TaskArgs,
+    /// The trained network that files are made from.
+    #[arg(long, value_name = "FILE", value_hint = ValueHint::AnyPath)]
+    pub(crate) weights: Option<PathBuf>,
     /// Folder of the report, its files and the state of trainings.
     #[arg(short, long, value_name = "DIR", value_hint = ValueHint::DirPath)]
     pub(crate) output: PathBuf,
-    /// Seeds, one run each.
+    /// Ratios of the files of a frontier, or bits per weight of a language model's; otherwise those of the published results.
+    #[arg(long, value_name = "X", value_delimiter = ',')]
+    pub(crate) sizes: Vec<f64>,
+    /// Train the network to be small, instead of compressing it as it is.
+    #[arg(long)]
+    pub(crate) trained: bool,
+    /// Seeds of training, one run each.
     #[arg(long, value_name = "N", value_delimiter = ',', default_values_t = [1, 2, 3])]
     pub(crate) seeds: Vec<u64>,
-    /// Passes: dense, while pruning, augmented, fine-tuning.
-    #[arg(long, value_name = "N", value_delimiter = ',', default_values_t = [10, 12, 5, 1])]
-    pub(crate) epochs: Vec<usize>,
+    /// Passes. table1: dense, while pruning, augmented, fine-tuning; frontier: dense, while pruning, in each stage.
+    #[arg(long, value_name = "N", value_delimiter = ',')]
+    pub(crate) epochs: Option<Vec<usize>>,
+    /// Records of other software on the same network, drawn beside those of a frontier.
+    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
+    pub(crate) beside: Vec<PathBuf>,
     /// Decode and score the files of a report that is there; status 1 if one differs.
     #[arg(long)]
     pub(crate) check: bool,
-    /// Where the network runs.
-    #[arg(long, value_name = "NAME", default_value = "cpu")]
-    pub(crate) device: String,
     /// Print one JSON object instead of text.
     #[arg(long)]
     pub(crate) json: bool,

@@ -1,44 +1,102 @@
-//! Table 1 as a picture: test loss against ratio, since accuracy does not separate the methods.
+//! Results as pictures: points of a few series.
 
-use super::{PAPER_METHODS, Table1Report};
+use super::{PAPER_METHODS, Records, Table1Report};
 use crate::{Error, Result};
+use plotters::coord::ranged1d::{AsRangedCoord, ValueFormatter};
 use plotters::prelude::*;
+use std::ops::Range;
 
 /// Pixels.
 const SIZE: (u32, u32) = (760, 480);
 
-/// Points of one method: ratio and test loss in nats, one per seed.
+/// Points of a series: to the right, and up.
 type Points = Vec<(f64, f64)>;
 
-/// Test loss after fine-tuning against the paper's ratio, a point per seed and method, as SVG.
+/// What a picture says.
+struct Picture<'a> {
+    caption: &'a str,
+    axes: [&'a str; 2],
+    series: Vec<(String, Points)>,
+    /// Whether what goes up is drawn by its logarithm.
+    is_logarithmic: bool,
+    /// Whether points of a series are joined.
+    has_lines: bool,
+}
+
+/// Test loss after fine-tuning against the paper's ratio, a point per seed and method, as SVG: accuracy does not separate the methods.
 ///
 /// # Errors
 /// [`Error::Input`] if the report has no row, or what the drawing says.
 pub fn table1_svg(report: &Table1Report) -> Result<String> {
-    let methods: Vec<(&str, Points)> = PAPER_METHODS
+    let of_method = |name: &str| -> Points {
+        let rows = report.rows.iter().filter(|r| r.result.method == name);
+        rows.map(|r| (r.result.after.ratio, r.result.after.loss))
+            .collect()
+    };
+    let series = PAPER_METHODS
         .iter()
-        .map(|method| {
-            let rows = report.rows.iter().filter(|r| r.result.method == method.name());
-            let points = rows
-                .map(|r| (r.result.after.ratio, r.result.after.loss))
-                .collect();
-            (method.name(), points)
-        })
-        .collect();
-    let all: Points = methods
-        .iter()
-        .flat_map(|(_, points)| points.iter().copied())
-        .collect();
-    if all.is_empty() {
-        return Err(Error::Input("the report has no row to draw".into()));
+        .map(|m| (m.name().to_owned(), of_method(m.name())));
+    Picture {
+        caption: "LeNet-5 on MNIST, pruned, quantized, Huffman coded, fine-tuned",
+        axes: [
+            "the paper's ratio: four bytes per parameter over bytes of the file",
+            "test loss, nats",
+        ],
+        series: series.collect(),
+        is_logarithmic: false,
+        has_lines: false,
     }
-    let mut text = String::new();
-    draw(&methods, &all, &mut text).map_err(|e| Error::Input(format!("the picture cannot be drawn: {e}")))?;
-    Ok(text)
+    .svg()
+}
+
+/// Files against what is lost, as SVG, a series for each way of making them: divergence from the original by bytes where there is
+/// one, else the share of examples that are wrong by ratio. Of each record the first score counts.
+///
+/// # Errors
+/// [`Error::Input`] if there is no record, or what the drawing says.
+pub fn frontier_svg(network: &str, records: &Records) -> Result<String> {
+    let divergence = |r: &super::Record| r.scores.first().and_then(|s| s.comparison?.divergence);
+    let has_divergences =
+        !records.records.is_empty() && records.records.iter().all(|r| divergence(r).is_some());
+    let mut series: Vec<(String, Points)> = Vec::new();
+    for record in &records.records {
+        let Some(score) = record.scores.first() else {
+            continue;
+        };
+        let point = match divergence(record).filter(|_| has_divergences) {
+            Some(divergence) => (record.bytes as f64 / 1000.0, divergence),
+            None => (record.ratio, 100.0 * (1.0 - score.decoded.accuracy)),
+        };
+        match series.iter_mut().find(|(name, _)| *name == record.how) {
+            Some((_, points)) => points.push(point),
+            None => series.push((record.how.clone(), vec![point])),
+        }
+    }
+    for (_, points) in &mut series {
+        points.sort_by(|a, b| a.0.total_cmp(&b.0));
+    }
+    Picture {
+        caption: network,
+        axes: if has_divergences {
+            [
+                "whole file, thousands of bytes",
+                "divergence from the original, nats",
+            ]
+        } else {
+            [
+                "four bytes per parameter over bytes of the file",
+                "wrong, per cent",
+            ]
+        },
+        series,
+        is_logarithmic: has_divergences,
+        has_lines: has_divergences,
+    }
+    .svg()
 }
 
 /// Least and greatest, and a twentieth more on both sides.
-fn range(values: impl Iterator<Item = f64>) -> std::ops::Range<f64> {
+fn range(values: impl Iterator<Item = f64>) -> Range<f64> {
     let (low, high) = values.fold((f64::INFINITY, f64::NEG_INFINITY), |(l, h), v| {
         (l.min(v), h.max(v))
     });
@@ -46,42 +104,63 @@ fn range(values: impl Iterator<Item = f64>) -> std::ops::Range<f64> {
     low - margin..high + margin
 }
 
-fn draw(
-    methods: &[(&str, Points)],
-    all: &[(f64, f64)],
-    text: &mut String,
-) -> std::result::Result<(), Box<dyn std::error::Error>> {
-    let area = SVGBackend::with_string(text, SIZE).into_drawing_area();
-    area.fill(&WHITE)?;
-    let mut chart = ChartBuilder::on(&area)
-        .caption(
-            "LeNet-5 on MNIST, pruned, quantized, Huffman coded, fine-tuned",
-            ("sans-serif", 18),
-        )
-        .margin(12)
-        .x_label_area_size(44)
-        .y_label_area_size(72)
-        .build_cartesian_2d(range(all.iter().map(|p| p.0)), range(all.iter().map(|p| p.1)))?;
-    chart
-        .configure_mesh()
-        .x_desc("the paper's ratio: four bytes per parameter over bytes of the file")
-        .y_desc("test loss, nats")
-        .draw()?;
-    for (index, (name, points)) in methods.iter().enumerate() {
-        let style = Palette99::pick(index).filled();
-        chart
-            .draw_series(points.iter().map(|&at| Circle::new(at, 5, style)))?
-            .label(*name)
-            .legend(move |(x, y)| Circle::new((x + 10, y), 5, style));
+impl Picture<'_> {
+    fn svg(&self) -> Result<String> {
+        let all = || self.series.iter().flat_map(|(_, points)| points);
+        if all().next().is_none() {
+            return Err(Error::Input("there is nothing to draw".into()));
+        }
+        let (right, up) = (range(all().map(|p| p.0)), range(all().map(|p| p.1)));
+        let mut text = String::new();
+        let drawn = if self.is_logarithmic {
+            let low = all().map(|p| p.1).fold(f64::INFINITY, f64::min);
+            self.draw(right, (0.8 * low..up.end * 1.2).log_scale(), &mut text)
+        } else {
+            self.draw(right, up, &mut text)
+        };
+        drawn.map_err(|e| Error::Input(format!("the picture cannot be drawn: {e}")))?;
+        Ok(text)
     }
-    chart
-        .configure_series_labels()
-        .border_style(BLACK)
-        .background_style(WHITE)
-        .draw()?;
-    drop(chart);
-    area.present()?;
-    Ok(())
+
+    fn draw<Y>(
+        &self,
+        right: Range<f64>,
+        up: Y,
+        text: &mut String,
+    ) -> std::result::Result<(), Box<dyn std::error::Error>>
+    where
+        Y: AsRangedCoord<Value = f64>,
+        Y::CoordDescType: ValueFormatter<f64>,
+    {
+        let area = SVGBackend::with_string(text, SIZE).into_drawing_area();
+        area.fill(&WHITE)?;
+        let mut chart = ChartBuilder::on(&area)
+            .caption(self.caption, ("sans-serif", 18))
+            .margin(12)
+            .x_label_area_size(44)
+            .y_label_area_size(72)
+            .build_cartesian_2d::<_, Y>(right, up)?;
+        let [x, y] = self.axes;
+        chart.configure_mesh().x_desc(x).y_desc(y).draw()?;
+        for (index, (name, points)) in self.series.iter().enumerate() {
+            let style = Palette99::pick(index).filled();
+            if self.has_lines {
+                chart.draw_series(LineSeries::new(points.iter().copied(), Palette99::pick(index)))?;
+            }
+            chart
+                .draw_series(points.iter().map(|&at| Circle::new(at, 5, style)))?
+                .label(name)
+                .legend(move |(x, y)| Circle::new((x + 10, y), 5, style));
+        }
+        chart
+            .configure_series_labels()
+            .border_style(BLACK)
+            .background_style(WHITE)
+            .draw()?;
+        drop(chart);
+        area.present()?;
+        Ok(())
+    }
 }
 
 #[cfg(test)]

@@ -2,6 +2,7 @@
 //! shared values fine-tuned; three seeds, whole files.
 
 use super::methods::{Bench, MethodRow, PAPER_METHODS, lossless_bytes, read};
+use super::record::Checked;
 use crate::Subset;
 use crate::evaluate::{EvaluateOptions, evaluate};
 use crate::examples::Examples;
@@ -360,19 +361,6 @@ pub fn table1(
     Ok(report)
 }
 
-/// What decoding and scoring a row's file again gave.
-#[derive(Clone, Debug, PartialEq, Serialize)]
-pub struct Checked {
-    /// The file.
-    pub file: PathBuf,
-    /// Bytes in the report and now.
-    pub bytes: [u64; 2],
-    /// Accuracy in the report and now.
-    pub accuracy: [f64; 2],
-    /// Whether bytes agree, and accuracy up to two images of 10,000: sums of floats differ between machines.
-    pub is_same: bool,
-}
-
 /// Decodes and scores the files behind a table again.
 ///
 /// # Errors
@@ -400,12 +388,7 @@ pub fn check_table1(
             progress,
         )?;
         let (then, now) = (row.result.after, scores.summary().accuracy);
-        Ok(Checked {
-            file: row.file.clone(),
-            bytes: [then.bytes, bytes],
-            accuracy: [then.accuracy, now],
-            is_same: then.bytes == bytes && (then.accuracy - now).abs() <= 2.1e-4,
-        })
+        Ok(Checked::new(&row.file, [then.bytes, bytes], [then.accuracy, now]))
     };
     report.rows.iter().map(check).collect()
 }

@@ -42,6 +42,20 @@ pub struct SequentialOptions {
     pub repair: Option<Match>,
 }
 
+impl Default for SequentialOptions {
+    fn default() -> Self {
+        Self {
+            coder: Coder::Context,
+            feedback: FeedbackConfig {
+                damping: 0.03,
+                ..FeedbackConfig::default()
+            },
+            rows_per_input: 1000,
+            repair: None,
+        }
+    }
+}
+
 /// What became of one layer.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct LayerReport {

@@ -1,6 +1,6 @@
 //! `tersor net compress`.
 
-use super::{Task, calibration_batches, check_output, open_weights, target_bytes};
+use super::{Task, check_output, open_weights, target_bytes};
 use crate::args::Common;
 use crate::args::net::{AugmentArg, CompressArgs};
 use crate::progress::Bar;
@@ -9,6 +9,7 @@ use serde::Serialize;
 use tersor::codec::Coder;
 use tersor::feedback::FeedbackConfig;
 use tersor::options::CompressOptions;
+use tersor_nets::examples::calibration_batches;
 use tersor_nets::graph::Network;
 use tersor_nets::sequential::{LayerReport, SequentialOptions, SequentialTarget, compress};
 use tersor_nets::shared::RepairReport;

@@ -22,16 +22,13 @@ use anyhow::{Context as _, bail};
 use std::path::Path;
 use tersor::checkpoint::Checkpoint;
 use tersor::codec::{Coder, EncodeOptions, FileReader, Limits, MAGIC, QuantizedCheckpoint};
-use tersor_data::{Augment, Batches};
-use tersor_nets::examples::{Batch, Examples};
+use tersor_data::Augment;
+use tersor_nets::examples::Examples;
 use tersor_nets::graph::Network;
 use tersor_nets::shared::{Match, to_parameters};
 use tersor_nets::task::{DataOptions, DataSets, open_data};
 use tersor_nets::train::{EpochReport, Optimizer, Schedule, Teacher, TrainOptions};
 use tersor_nets::{Device, Parameters, open_device};
-
-/// Examples per batch of calibration.
-const CALIBRATION_BATCH: usize = 50;
 
 /// Runs a verb.
 pub(crate) fn run(command: &NetCommand, common: &Common) -> anyhow::Result<Status> {
@@ -58,7 +55,7 @@ struct Task {
 }
 
 impl Task {
-    fn open(args: &TaskArgs, augment: AugmentArg) -> anyhow::Result<Self> {
+    fn open(args: &TaskArgs, augment: impl Into<Augment>) -> anyhow::Result<Self> {
         let network = tersor_nets::task::network(&args.net)?;
         let options = DataOptions {
             augment: augment.into(),
@@ -89,14 +86,6 @@ impl Task {
             self.data.train.as_ref()
         }
     }
-}
-
-/// Batches of `samples` examples in random order.
-fn calibration_batches(examples: &dyn Examples, samples: usize, seed: u64) -> Vec<Batch> {
-    Batches::shuffled(examples.len(), CALIBRATION_BATCH, seed, 0)
-        .take(samples.div_ceil(CALIBRATION_BATCH))
-        .map(|indices| examples.batch(&indices, None))
-        .collect()
 }
 
 impl From<AugmentArg> for Augment {

@@ -1,10 +1,11 @@
 //! `tersor net repair`.
 
-use super::{Task, calibration_batches, check_output, open_quantized, open_weights};
+use super::{Task, check_output, open_quantized, open_weights};
 use crate::args::Common;
 use crate::args::net::{AugmentArg, RepairArgs};
 use crate::progress::Bar;
 use crate::{Status, output};
+use tersor_nets::examples::calibration_batches;
 use tersor_nets::shared::repair;
 
 pub(crate) fn run(args: &RepairArgs, common: &Common) -> anyhow::Result<Status> {

@@ -1,45 +1,34 @@
-//! `tersor net reproduce`.
+//! `tersor net reproduce table1`.
 
 use crate::Status;
 use crate::args::Common;
-use crate::args::net::{ExperimentArg, ReproduceArgs};
+use crate::args::net::ReproduceArgs;
 use crate::output;
 use crate::progress::Bar;
 use crate::table::{Align, Table};
-use anyhow::{Context as _, bail};
+use anyhow::bail;
 use tersor_nets::experiments::{
-    Checked, Measured, PAPER_METHODS, Table1Options, Table1Report, check_table1, table1, table1_svg,
+    Measured, PAPER_METHODS, Table1Options, Table1Report, check_table1, table1, table1_svg,
 };
 use tersor_nets::open_device;
 
 pub(crate) fn run(args: &ReproduceArgs, common: &Common) -> anyhow::Result<Status> {
-    let ExperimentArg::Table1 = args.experiment;
-    if args.net != "lenet5" {
-        bail!("table1 is there for lenet5, not for {:?}", args.net);
+    if args.task.net != "lenet5" {
+        bail!("table1 is there for lenet5, not for {:?}", args.task.net);
     }
-    let &[dense, prune, augmented, finetune] = args.epochs.as_slice() else {
+    let epochs = args.epochs.as_deref().unwrap_or(&Table1Options::EPOCHS);
+    let &[dense, prune, augmented, finetune] = epochs else {
         bail!("--epochs takes four numbers: dense, while pruning, augmented, fine-tuning");
     };
-    let device = open_device(&args.device)?;
+    let device = open_device(&args.task.device)?;
     let bar = Bar::new(common.quiet);
     if args.check {
-        let checked = check_table1(&args.data, &args.output, &device, &bar)?;
+        let checked = check_table1(&args.task.data, &args.output, &device, &bar)?;
         drop(bar);
-        if args.json {
-            output::json(&checked)?;
-        } else {
-            output::out(&describe_check(&checked))?;
-        }
-        return Ok(if checked.iter().all(|c| c.is_same) {
-            Status::Done
-        } else {
-            Status::Negative
-        });
+        return super::say_checked(&checked, args.json);
     }
-    std::fs::create_dir_all(&args.output)
-        .with_context(|| format!("cannot make {}", args.output.display()))?;
     let options = Table1Options {
-        data: &args.data,
+        data: &args.task.data,
         seeds: &args.seeds,
         epochs: [dense, prune, augmented, finetune],
     };
@@ -53,32 +42,6 @@ pub(crate) fn run(args: &ReproduceArgs, common: &Common) -> anyhow::Result<Statu
         output::out(&describe(&report))?;
     }
     Ok(Status::Done)
-}
-
-fn describe_check(checked: &[Checked]) -> String {
-    let mut table = Table::new(&[
-        ("file", Align::Left),
-        ("bytes", Align::Right),
-        ("now", Align::Right),
-        ("accuracy %", Align::Right),
-        ("now", Align::Right),
-        ("", Align::Left),
-    ]);
-    for c in checked {
-        table.row([
-            c.file.display().to_string(),
-            output::thousands(c.bytes[0]),
-            output::thousands(c.bytes[1]),
-            format!("{:.2}", 100.0 * c.accuracy[0]),
-            format!("{:.2}", 100.0 * c.accuracy[1]),
-            if c.is_same {
-                "same".into()
-            } else {
-                "DIFFERS".into()
-            },
-        ]);
-    }
-    table.to_string()
 }
 
 /// The middle one, or the mean of the two in the middle.

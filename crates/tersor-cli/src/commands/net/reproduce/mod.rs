@@ -1,0 +1,63 @@
+//! `tersor net reproduce`.
+
+mod frontier;
+mod table1;
+
+use crate::Status;
+use crate::args::Common;
+use crate::args::net::{ExperimentArg, ReproduceArgs};
+use crate::output;
+use crate::table::{Align, Table};
+use anyhow::Context as _;
+use tersor_nets::experiments::Checked;
+
+pub(crate) fn run(args: &ReproduceArgs, common: &Common) -> anyhow::Result<Status> {
+    if !args.check {
+        std::fs::create_dir_all(&args.output)
+            .with_context(|| format!("cannot make {}", args.output.display()))?;
+    }
+    match args.experiment {
+        ExperimentArg::Table1 => table1::run(args, common),
+        ExperimentArg::Frontier => frontier::run(args, common),
+    }
+}
+
+/// Says what decoding and scoring files again gave.
+fn say_checked(checked: &[Checked], json: bool) -> anyhow::Result<Status> {
+    if json {
+        output::json(&checked)?;
+    } else {
+        output::out(&describe_check(checked))?;
+    }
+    Ok(if checked.iter().all(|c| c.is_same) {
+        Status::Done
+    } else {
+        Status::Negative
+    })
+}
+
+fn describe_check(checked: &[Checked]) -> String {
+    let mut table = Table::new(&[
+        ("file", Align::Left),
+        ("bytes", Align::Right),
+        ("now", Align::Right),
+        ("accuracy %", Align::Right),
+        ("now", Align::Right),
+        ("", Align::Left),
+    ]);
+    for c in checked {
+        table.row([
+            c.file.display().to_string(),
+            output::thousands(c.bytes[0]),
+            output::thousands(c.bytes[1]),
+            format!("{:.2}", 100.0 * c.accuracy[0]),
+            format!("{:.2}", 100.0 * c.accuracy[1]),
+            if c.is_same {
+                "same".into()
+            } else {
+                "DIFFERS".into()
+            },
+        ]);
+    }
+    table.to_string()
+}

@@ -1,0 +1,169 @@
+//! Files made from a trained network and unlabelled examples.
+
+use super::{FrontierTask, Recipe};
+use crate::examples::{Examples, calibration_batches};
+use crate::sensitivity::{FisherOptions, Recorded, fisher, write_sensitivities};
+use crate::sequential::{SequentialOptions, SequentialTarget, compress};
+use crate::shared::Match;
+use crate::{Error, Parameters, Result, Selection, fold};
+use std::path::PathBuf;
+use tersor::options::CompressOptions;
+
+/// Exponent of the sensitivities of layers.
+const POWER: f64 = 0.5;
+/// Examples that sensitivities are measured on.
+const FISHER_SAMPLES: usize = 300;
+
+/// Compression layer by layer.
+#[derive(Clone, Debug)]
+pub struct PostTraining {
+    original: Parameters,
+    /// Names of files, and their bytes.
+    files: Vec<(String, u64)>,
+    recipe: PerNetwork,
+}
+
+/// What differs between networks. Chosen on examples that are not reported on.
+#[derive(Clone, Copy, Debug)]
+struct PerNetwork {
+    /// Ratios of the paper, or bits per weight.
+    sizes: &'static [f64],
+    is_ratio: bool,
+    /// Examples that statistics are gathered on, and how many of them.
+    calibration: &'static str,
+    samples: usize,
+    /// Test examples that are reported on.
+    report: &'static [&'static str],
+    repair: Option<Match>,
+    /// Whether layers weigh by the Fisher diagonal, as those of a language model with a tied embedding have to.
+    uses_fisher: bool,
+}
+
+/// ResNet-32 has memorised its training images, which is no matter for moments of inputs.
+const IMAGES: PerNetwork = PerNetwork {
+    sizes: &[15.0, 18.0, 21.0, 25.0],
+    is_ratio: true,
+    calibration: "0..",
+    samples: 750,
+    report: &["!0%10", "0.."],
+    repair: None,
+    uses_fisher: false,
+};
+const IMAGENET: PerNetwork = PerNetwork {
+    sizes: &[9.0, 12.0],
+    is_ratio: true,
+    calibration: "..150",
+    samples: 150,
+    report: &["150.."],
+    repair: Some(Match::Mean),
+    uses_fisher: false,
+};
+const TEXT: PerNetwork = PerNetwork {
+    sizes: &[3.0, 4.0, 5.0],
+    is_ratio: false,
+    calibration: "150..",
+    samples: 150,
+    report: &["..150"],
+    repair: None,
+    uses_fisher: true,
+};
+
+impl PostTraining {
+    /// The recipe for a network, with other sizes if there are any: ratios, or bits per weight of a language model.
+    pub fn new(task: &FrontierTask<'_>, original: Parameters, sizes: &[f64]) -> Self {
+        let recipe = match task.network.name.as_str() {
+            "squeezenet1_1" | "alexnet" => IMAGENET,
+            name if name.starts_with("llama") => TEXT,
+            _ => IMAGES,
+        };
+        let sizes = if sizes.is_empty() { recipe.sizes } else { sizes };
+        let n_elements: f64 = task.network.parameters.iter().map(|p| p.len() as f64).sum();
+        let file = |&size: &f64| {
+            if recipe.is_ratio {
+                (format!("ratio-{size}"), task.bytes(size))
+            } else {
+                (format!("bpw-{size}"), (size * n_elements / 8.0) as u64)
+            }
+        };
+        Self {
+            original,
+            files: sizes.iter().map(file).collect(),
+            recipe,
+        }
+    }
+
+    /// Sensitivities of layers, made once.
+    fn sensitivities(&self, task: &FrontierTask<'_>, examples: &dyn Examples) -> Result<PathBuf> {
+        let path = task.folder.join("fisher.safetensors");
+        if !path.is_file() {
+            let options = FisherOptions {
+                samples: FISHER_SAMPLES,
+                ..FisherOptions::default()
+            };
+            let h = fisher(
+                task.network,
+                &self.original,
+                examples,
+                task.device,
+                &options,
+                task.progress,
+            )?;
+            let recorded = Recorded {
+                estimator: "fisher".into(),
+                samples: FISHER_SAMPLES.min(examples.len()),
+                ..Recorded::default()
+            };
+            write_sensitivities(&path, &task.network.parameters, &h, &[], &recorded, true)?;
+        }
+        Ok(path)
+    }
+}
+
+impl Recipe for PostTraining {
+    fn report(&self) -> &[&'static str] {
+        self.recipe.report
+    }
+
+    fn original(&self) -> Option<&Parameters> {
+        Some(&self.original)
+    }
+
+    fn files(&self) -> Vec<(String, String, Option<u64>)> {
+        let files = self.files.iter();
+        files
+            .map(|(name, _)| (name.clone(), "post-training".to_owned(), None))
+            .collect()
+    }
+
+    fn make(&self, task: &FrontierTask<'_>, index: usize, _: &mut dyn FnMut(&str)) -> Result<Vec<u8>> {
+        let Some((_, bytes)) = self.files.get(index) else {
+            return Err(Error::Internal(format!("there is no file {index}")));
+        };
+        let set = [&task.data.train, &task.data.test]
+            .into_iter()
+            .find(|set| !set.is_empty());
+        let set = set.ok_or_else(|| Error::Input("the data set is empty".into()))?;
+        let examples = self.recipe.calibration.parse::<Selection>()?.of(set.as_ref())?;
+        let mut rest = CompressOptions::default();
+        if self.recipe.uses_fisher {
+            rest = rest.with_sensitivity(&self.sensitivities(task, &examples)?);
+            rest.power = POWER;
+        }
+        let mut original = self.original.clone();
+        fold(task.network, &mut original)?;
+        let options = SequentialOptions {
+            repair: self.recipe.repair,
+            ..SequentialOptions::default()
+        };
+        let (_, compressed) = compress(
+            task.network,
+            &original,
+            &calibration_batches(&examples, self.recipe.samples, 0),
+            task.device,
+            (SequentialTarget::SizeBytes(*bytes), &options),
+            &rest,
+            task.progress,
+        )?;
+        Ok(compressed.bytes)
+    }
+}

@@ -1,0 +1,204 @@
+//! Files of networks that are trained to be small.
+
+use super::{FrontierTask, Recipe};
+use crate::graph::Network;
+use crate::shrink::{ShrinkOptions, ShrinkTask, shrink};
+use crate::train::{EpochReport, Free, Optimizer, Schedule, Teacher, TrainOptions, TrainingRun};
+use crate::{Error, Parameters, Result, Selection, Subset};
+use tersor_codec::Coder;
+use tersor_data::Augment;
+
+/// Pruned while they train, then rounded in stages while the rest trains on: [`shrink`].
+#[derive(Clone, Debug)]
+pub struct Trained {
+    /// What is begun with; without it, networks are trained first.
+    start: Option<Parameters>,
+    /// Seeds and ratios.
+    files: Vec<(u64, f64)>,
+    recipe: PerNetwork,
+}
+
+/// What differs between networks.
+#[derive(Clone, Copy, Debug)]
+struct PerNetwork {
+    sizes: &'static [f64],
+    /// Training images that are trained on: settings are chosen on the others.
+    examples: &'static str,
+    report: &'static [&'static str],
+    /// Passes: first training, while pruning, and in each of the stages.
+    epochs: [usize; 3],
+    n_stages: usize,
+    /// Highest rates of learning of the three.
+    rates: [f64; 3],
+    /// Softens the answers of the network that is begun with, from which the small one learns.
+    temperature: Option<f32>,
+}
+
+const DIGITS: PerNetwork = PerNetwork {
+    sizes: &[505.0, 710.0],
+    examples: "..55000",
+    report: &["0.."],
+    epochs: [20, 70, 8],
+    n_stages: 4,
+    rates: [2e-3, 1e-3, 3e-4],
+    temperature: None,
+};
+const CIFAR: PerNetwork = PerNetwork {
+    sizes: &[30.0],
+    examples: "0..",
+    report: &["!0%10", "0.."],
+    epochs: [0, 6, 2],
+    n_stages: 3,
+    rates: [0.0, 1e-3, 3e-4],
+    temperature: Some(4.0),
+};
+
+impl Trained {
+    /// The recipe for a network, trained first if there is nothing to begin with, with other ratios if there are any.
+    ///
+    /// # Errors
+    /// [`Error::Input`] for a network without one.
+    pub fn new(network: &Network, start: Option<Parameters>, ratios: &[f64], seeds: &[u64]) -> Result<Self> {
+        let recipe = match network.name.as_str() {
+            "lenet5" => DIGITS,
+            name if name.starts_with("resnet") && start.is_some() => CIFAR,
+            name if name.starts_with("resnet") => {
+                return Err(Error::Input(format!(
+                    "{name}: give the trained weights to begin with"
+                )));
+            }
+            name => {
+                return Err(Error::Input(format!(
+                    "there is no frontier of {name} with training"
+                )));
+            }
+        };
+        let ratios = if ratios.is_empty() { recipe.sizes } else { ratios };
+        let of_seed = |&seed: &u64| ratios.iter().map(move |&ratio| (seed, ratio));
+        Ok(Self {
+            start,
+            files: seeds.iter().flat_map(of_seed).collect(),
+            recipe,
+        })
+    }
+
+    /// The same with other numbers of passes: first training, while pruning, and in each stage.
+    #[must_use]
+    pub fn with_epochs(mut self, epochs: [usize; 3]) -> Self {
+        self.recipe.epochs = epochs;
+        self
+    }
+
+    /// What is done to the images of a network while it trains.
+    pub fn augment(network: &Network) -> Augment {
+        match network.name.as_str() {
+            "lenet5" => Augment::elastic(),
+            name if name.starts_with("resnet") => Augment::crop_flip(),
+            _ => Augment::None,
+        }
+    }
+
+    fn options(&self, part: usize, seed: u64) -> TrainOptions {
+        let [epochs, peak] = [self.recipe.epochs.map(|e| e as f64), self.recipe.rates]
+            .map(|values| values.get(part).copied().unwrap_or(0.0));
+        TrainOptions {
+            epochs: epochs as usize,
+            batch: 128,
+            seed,
+            optimizer: Optimizer::ADAM,
+            schedule: Schedule::Cosine {
+                peak,
+                warmup: 0.1,
+                floor: 0.01,
+            },
+        }
+    }
+
+    /// The network that pruning begins with.
+    fn dense(
+        &self,
+        task: &FrontierTask<'_>,
+        examples: &Subset<'_>,
+        seed: u64,
+        say: &mut dyn FnMut(&str),
+    ) -> Result<Parameters> {
+        if let Some(start) = &self.start {
+            return Ok(start.clone());
+        }
+        let path = task.folder.join(format!("dense-{seed}.training.safetensors"));
+        let run = TrainingRun {
+            network: task.network,
+            examples,
+            device: task.device,
+            options: &self.options(0, seed),
+            teacher: None,
+            path: Some(&path),
+        };
+        let start = Parameters::random(task.network, seed);
+        let report = |r: &EpochReport| say(&epoch("dense", r));
+        Ok(run.run(start, |_| Free, task.progress, report)?.0)
+    }
+}
+
+fn epoch(part: &str, report: &EpochReport) -> String {
+    let (at, loss, accuracy) = (report.epoch, report.loss, 100.0 * report.accuracy);
+    format!("{part}: epoch {at:3}  loss {loss:.4}  accuracy {accuracy:.2} %")
+}
+
+impl Recipe for Trained {
+    fn report(&self) -> &[&'static str] {
+        self.recipe.report
+    }
+
+    fn original(&self) -> Option<&Parameters> {
+        self.start.as_ref()
+    }
+
+    fn files(&self) -> Vec<(String, String, Option<u64>)> {
+        let file = |&(seed, ratio): &(u64, f64)| {
+            (
+                format!("trained-{ratio}-{seed}"),
+                "trained".to_owned(),
+                Some(seed),
+            )
+        };
+        self.files.iter().map(file).collect()
+    }
+
+    fn make(&self, task: &FrontierTask<'_>, index: usize, say: &mut dyn FnMut(&str)) -> Result<Vec<u8>> {
+        let Some(&(seed, ratio)) = self.files.get(index) else {
+            return Err(Error::Internal(format!("there is no file {index}")));
+        };
+        let examples = self
+            .recipe
+            .examples
+            .parse::<Selection>()?
+            .of(task.data.train.as_ref())?;
+        let start = self.dense(task, &examples, seed, say)?;
+        let temperature = self.recipe.temperature;
+        let teacher = temperature.map(|t| Teacher::new(&start, t, task.device));
+        let folder = task.folder.join(format!("shrink-{ratio}-{seed}"));
+        std::fs::create_dir_all(&folder).map_err(|source| Error::Io {
+            path: folder.clone(),
+            source,
+        })?;
+        let work = ShrinkTask {
+            network: task.network,
+            examples: &examples,
+            device: task.device,
+            teacher: teacher.as_ref(),
+            folder: &folder,
+            progress: task.progress,
+        };
+        let options = ShrinkOptions {
+            bytes: task.bytes(ratio),
+            keep: None,
+            prune: self.options(1, seed),
+            stage: self.options(2, seed),
+            n_stages: self.recipe.n_stages,
+            coder: Coder::Context,
+        };
+        let shrunk = shrink(&work, start, &options, |part, report| say(&epoch(part, report)))?;
+        Ok(shrunk.bytes)
+    }
+}

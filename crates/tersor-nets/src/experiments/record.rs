@@ -1,0 +1,245 @@
+//! Files of an experiment with what was measured of them: written beside the files, and checked against them.
+
+use super::methods::read;
+use crate::evaluate::{Comparison, EvaluateOptions, Evaluation, Scores, evaluate};
+use crate::examples::Examples;
+use crate::graph::{Input, Network};
+use crate::shared::to_parameters;
+use crate::{Error, Parameters, Result, Selection, Subset};
+use burn::tensor::Device;
+use serde::{Deserialize, Serialize};
+use std::path::{Path, PathBuf};
+use tersor::Progress;
+
+/// One file.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Record {
+    /// The file, beside the records.
+    pub file: PathBuf,
+    /// How it was made.
+    pub how: String,
+    /// Of training, where there was any.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub seed: Option<u64>,
+    /// Bytes of the whole file.
+    pub bytes: u64,
+    /// Four bytes per trainable parameter over the bytes of the file.
+    pub ratio: f64,
+    /// What the decoded file does, on some examples each.
+    pub scores: Vec<Score>,
+}
+
+/// What a decoded file does on some examples.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Score {
+    /// Which, as a [`Selection`] is written.
+    pub examples: String,
+    /// The file.
+    pub decoded: Evaluation,
+    /// What it was made from.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub original: Option<Evaluation>,
+    /// The two row by row.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub comparison: Option<Comparison>,
+}
+
+/// The records of an experiment.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Records {
+    /// In the order in which they were made.
+    pub records: Vec<Record>,
+}
+
+/// Name of the records in the folder of an experiment.
+const RECORDS: &str = "records.json";
+
+impl Records {
+    /// Those in a folder; none if there is no such file.
+    ///
+    /// # Errors
+    /// [`Error::Io`] and [`Error::Input`] if the file cannot be read.
+    pub fn open(folder: &Path) -> Result<Self> {
+        let path = folder.join(RECORDS);
+        if !path.is_file() {
+            return Ok(Self::default());
+        }
+        Self::read(&path)
+    }
+
+    /// Those in a file.
+    ///
+    /// # Errors
+    /// [`Error::Io`] and [`Error::Input`] if the file cannot be read.
+    pub fn read(path: &Path) -> Result<Self> {
+        let text = std::fs::read_to_string(path).map_err(|source| Error::Io {
+            path: path.to_owned(),
+            source,
+        })?;
+        serde_json::from_str(&text).map_err(|e| Error::Input(format!("{}: {e}", path.display())))
+    }
+
+    /// Writes them to a folder.
+    ///
+    /// # Errors
+    /// As [`tersor::write_file`].
+    pub fn save(&self, folder: &Path) -> Result<()> {
+        let text = serde_json::to_string_pretty(self).map_err(|e| Error::Internal(e.to_string()))?;
+        Ok(tersor::write_file(&folder.join(RECORDS), text.as_bytes(), true)?)
+    }
+
+    /// Whether a file has its record.
+    pub fn has(&self, file: &Path) -> bool {
+        self.records.iter().any(|r| r.file == file)
+    }
+}
+
+/// What files are measured with.
+pub(super) struct Ruler<'a> {
+    pub(super) network: &'a Network,
+    pub(super) test: &'a dyn Examples,
+    pub(super) device: &'a Device,
+    pub(super) progress: &'a dyn Progress,
+}
+
+/// Logits of an original on all examples that are measured.
+pub(super) struct Reference(Scores);
+
+impl Ruler<'_> {
+    /// The examples that any of some selections means.
+    fn union(&self, selections: &[Selection]) -> Result<Subset<'_>> {
+        if selections.len() > 1 && matches!(self.network.input, Input::Tokens { .. }) {
+            return Err(Error::Internal(
+                "texts are measured on one selection at a time".into(),
+            ));
+        }
+        let is_meant = |i: &usize| selections.iter().any(|s| s.contains(*i));
+        let indices: Vec<usize> = (0..self.test.len()).filter(is_meant).collect();
+        if indices.is_empty() {
+            return Err(Error::Input(format!(
+                "none of the {} examples is selected",
+                self.test.len()
+            )));
+        }
+        Ok(Subset {
+            examples: self.test,
+            indices,
+        })
+    }
+
+    /// Scores of an original, to compare with.
+    pub(super) fn reference(&self, original: &Parameters, selections: &[&str]) -> Result<Reference> {
+        let options = EvaluateOptions {
+            keep_logits: true,
+            ..EvaluateOptions::default()
+        };
+        self.evaluate(original, &parse(selections)?, &options)
+            .map(Reference)
+    }
+
+    fn evaluate(
+        &self,
+        parameters: &Parameters,
+        selections: &[Selection],
+        options: &EvaluateOptions<'_>,
+    ) -> Result<Scores> {
+        let examples = self.union(selections)?;
+        evaluate(
+            self.network,
+            parameters,
+            &examples,
+            self.device,
+            options,
+            self.progress,
+        )
+    }
+
+    /// Decodes a file and measures it on each of the selections: its bytes and scores.
+    pub(super) fn measure(
+        &self,
+        path: &Path,
+        selections: &[&str],
+        reference: Option<&Reference>,
+    ) -> Result<(u64, Vec<Score>)> {
+        let (quantized, bytes) = read(path)?;
+        let parameters = to_parameters(self.network, &quantized)?;
+        let parsed = parse(selections)?;
+        let options = EvaluateOptions {
+            reference: reference.map(|r| &r.0),
+            ..EvaluateOptions::default()
+        };
+        let decoded = self.evaluate(&parameters, &parsed, &options)?;
+        let indices = self.union(&parsed)?.indices;
+        let score = |(text, selection): (&&str, &Selection)| {
+            // A row for each image; texts have one selection, which means all rows.
+            let part = |scores: &Scores| match parsed.len() {
+                1 => scores.clone(),
+                _ => scores.filtered(|row| indices.get(row).is_some_and(|&i| selection.contains(i))),
+            };
+            let (decoded, original) = (part(&decoded), reference.map(|r| part(&r.0)));
+            Ok(Score {
+                examples: (*text).to_owned(),
+                comparison: original.as_ref().map(|o| o.compare(&decoded)).transpose()?,
+                original: original.map(|o| o.summary()),
+                decoded: decoded.summary(),
+            })
+        };
+        let scores = selections.iter().zip(&parsed).map(score).collect::<Result<_>>()?;
+        Ok((bytes, scores))
+    }
+
+    /// The paper's ratio of a file of so many bytes.
+    pub(super) fn ratio(&self, bytes: u64) -> f64 {
+        4.0 * self.network.n_trainable() as f64 / bytes.max(1) as f64
+    }
+}
+
+fn parse(selections: &[&str]) -> Result<Vec<Selection>> {
+    selections.iter().map(|s| s.parse()).collect()
+}
+
+/// What decoding and scoring a file again gave.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Checked {
+    /// The file.
+    pub file: PathBuf,
+    /// Bytes in the records and now.
+    pub bytes: [u64; 2],
+    /// Accuracy in the records and now.
+    pub accuracy: [f64; 2],
+    /// Whether bytes agree, and accuracy up to two rows of 10,000: sums of floats differ between machines.
+    pub is_same: bool,
+}
+
+/// How much an accuracy may change between machines.
+const TOLERANCE: f64 = 2.1e-4;
+
+impl Checked {
+    pub(super) fn new(file: &Path, bytes: [u64; 2], accuracy: [f64; 2]) -> Self {
+        let [then, now] = accuracy;
+        Self {
+            file: file.to_owned(),
+            bytes,
+            accuracy,
+            is_same: bytes[0] == bytes[1] && (then - now).abs() <= TOLERANCE,
+        }
+    }
+}
+
+/// Decodes and scores the files behind the records of a folder again: one row for each score.
+pub(super) fn check(ruler: &Ruler<'_>, folder: &Path) -> Result<Vec<Checked>> {
+    let records = Records::open(folder)?.records;
+    if records.is_empty() {
+        return Err(Error::Input(format!("{} holds no {RECORDS}", folder.display())));
+    }
+    let mut checked = Vec::new();
+    for record in &records {
+        let selections: Vec<&str> = record.scores.iter().map(|s| s.examples.as_str()).collect();
+        let (bytes, scores) = ruler.measure(&folder.join(&record.file), &selections, None)?;
+        for (then, now) in record.scores.iter().zip(scores) {
+            let accuracy = [then.decoded.accuracy, now.decoded.accuracy];
+            checked.push(Checked::new(&record.file, [record.bytes, bytes], accuracy));
+        }
+    }
+    Ok(checked)
+}

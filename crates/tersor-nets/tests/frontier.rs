@@ -1,0 +1,120 @@
+//! Frontiers: files are made once, measured as they decode, and found again as they were.
+
+#![allow(clippy::unwrap_used, reason = "helpers of tests may fail a test")]
+
+use tersor::Silent;
+use tersor_data::Augment;
+use tersor_nets::experiments::{
+    FrontierTask, PostTraining, Recipe, Records, Trained, check_frontier, frontier, frontier_svg,
+};
+use tersor_nets::task::{DataOptions, open_data};
+use tersor_nets::train::{Free, Optimizer, Schedule, TrainOptions, TrainingRun};
+use tersor_nets::{Device, Parameters, open_device};
+
+/// LeNet-5, trained for a moment.
+fn trained(task: &FrontierTask<'_>, device: &Device) -> Parameters {
+    let options = TrainOptions {
+        epochs: 2,
+        batch: 50,
+        seed: 1,
+        optimizer: Optimizer::ADAM,
+        schedule: Schedule::Constant { rate: 1e-3 },
+    };
+    let run = TrainingRun {
+        network: task.network,
+        examples: task.data.train.as_ref(),
+        device,
+        options: &options,
+        teacher: None,
+        path: None,
+    };
+    let start = Parameters::random(task.network, 1);
+    run.run(start, |_| Free, &Silent, |_| ()).unwrap().0
+}
+
+/// Files made twice: how often the recipe spoke the second time.
+fn run(task: &FrontierTask<'_>, recipe: &dyn Recipe) -> (Records, usize) {
+    let records = frontier(task, recipe, &mut |_| ()).unwrap();
+    let mut said = 0;
+    let again = frontier(task, recipe, &mut |_| said += 1).unwrap();
+    // Numbers lose a last digit on their way through a file.
+    let files = |records: &Records| {
+        records
+            .records
+            .iter()
+            .map(|r| (r.file.clone(), r.bytes))
+            .collect::<Vec<_>>()
+    };
+    assert_eq!(files(&records), files(&again));
+    (records, said)
+}
+
+#[test]
+fn files_are_made_once_and_found_again_as_they_were() {
+    let network = tersor_nets::task::network("lenet5").unwrap();
+    let options = DataOptions {
+        augment: Augment::elastic(),
+        tokenizer: None,
+    };
+    let data = open_data(&network, "digits:400", &options).unwrap();
+    let device = open_device("cpu").unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    let task = FrontierTask {
+        network: &network,
+        data: &data,
+        device: &device,
+        folder: folder.path(),
+        progress: &Silent,
+    };
+    let recipe = PostTraining::new(&task, trained(&task, &device), &[30.0]);
+    let (records, said) = run(&task, &recipe);
+    assert_eq!((records.records.len(), said), (1, 0));
+    let record = &records.records[0];
+    assert!((30.0..31.0).contains(&record.ratio), "{record:?}");
+    let path = folder.path().join(&record.file);
+    assert_eq!(std::fs::metadata(path).unwrap().len(), record.bytes);
+    // Of 500 test images: nine tenths, and all.
+    let n: Vec<usize> = record.scores.iter().map(|s| s.decoded.n).collect();
+    assert_eq!(n, [450, 500]);
+    for score in &record.scores {
+        let (original, change) = (score.original.unwrap(), score.comparison.unwrap());
+        let difference = score.decoded.accuracy - original.accuracy;
+        assert!((difference - change.accuracy_change).abs() < 1e-9);
+        assert!(change.divergence.unwrap() > 0.0);
+    }
+    assert!(frontier_svg("LeNet-5", &records).unwrap().contains("<circle"));
+
+    // A file with training joins them.
+    let start = Some(trained(&task, &device));
+    let recipe = Trained::new(&network, start, &[60.0], &[4]).unwrap();
+    let (records, _) = run(&task, &recipe.with_epochs([0, 1, 1]));
+    let last = records.records.last().unwrap();
+    assert_eq!((records.records.len(), last.seed), (2, Some(4)));
+    assert!(
+        (60.0..62.0).contains(&last.ratio) && last.scores[0].decoded.accuracy > 0.3,
+        "{last:?}"
+    );
+
+    let checked = check_frontier(&task).unwrap();
+    assert!(
+        checked.len() == 3 && checked.iter().all(|c| c.is_same),
+        "{checked:?}"
+    );
+    // Another file in the place of one is told.
+    let path = |i: usize| folder.path().join(&records.records[i].file);
+    std::fs::copy(path(1), path(0)).unwrap();
+    let checked = check_frontier(&task).unwrap();
+    let same: Vec<bool> = checked.iter().map(|c| c.is_same).collect();
+    assert_eq!(same, [false, false, true]);
+    std::fs::write(path(1), b"nothing").unwrap();
+    assert!(check_frontier(&task).is_err());
+}
+
+#[test]
+fn a_network_without_a_recipe_is_told() {
+    let network = tersor_nets::task::network("resnet20").unwrap();
+    let refused = Trained::new(&network, None, &[], &[1]).unwrap_err();
+    assert!(refused.to_string().contains("weights"), "{refused}");
+    let network = tersor_nets::task::network("squeezenet1_1").unwrap();
+    assert!(Trained::new(&network, None, &[], &[1]).is_err());
+}
