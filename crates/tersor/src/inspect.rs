@@ -3,7 +3,7 @@
 use crate::size::{InputSize, Sharing};
 use serde::Serialize;
 use std::collections::BTreeSet;
-use tersor_codec::{Codebook, Directory, FileReader, Segment, Storage, VERSION};
+use tersor_codec::{Codebook, Directory, FileReader, GroupEntry, Segment, Storage, VERSION};
 
 /// One tensor of a file.
 #[derive(Clone, Debug, Serialize)]
@@ -23,6 +23,10 @@ pub struct InspectTensor {
     /// Levels of its codebook, which other tensors may share; not all need occur.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub levels: Option<usize>,
+    /// Bytes that it takes in the groups that hold it, where they can be told from those of others: without its entry in the
+    /// directory and levels.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub bytes: Option<u64>,
     /// First group that holds it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub group: Option<usize>,
@@ -103,31 +107,57 @@ fn describe(codebook: &Codebook) -> String {
 /// Elements of a group up to which it is decoded to tell what its tensors take.
 const MEASURED_ELEMENTS: u64 = 1 << 21;
 
-/// Bytes of a group that are symbols of quantized tensors of two or more dimensions: exact where the coder can tell, else
-/// the whole group if it holds such a tensor.
-fn symbol_bytes(reader: &FileReader<'_>, index: usize) -> u64 {
-    let directory = reader.directory();
-    let Some(group) = directory.groups.get(index) else {
-        return 0;
+/// Bytes of each segment of a group: exact for one alone and where the coder can tell; `None` where segments share what they take.
+fn segment_bytes(reader: &FileReader<'_>, index: usize, group: &GroupEntry) -> Option<Vec<f64>> {
+    if group.segments.len() == 1 {
+        return Some(vec![group.size_bytes as f64]);
+    }
+    let is_small = group.segments.iter().map(|s| s.len).sum::<u64>() <= MEASURED_ELEMENTS;
+    let bits = if is_small {
+        reader.segment_bits(index).ok()?
+    } else {
+        None
     };
-    let is_weights = |s: &Segment| {
-        let entry = directory.entries.get(s.item);
-        entry.is_some_and(|e| e.info.shape.len() > 1 && matches!(e.storage, Storage::Quantized { .. }))
-    };
-    let (n_weights, n) = (
-        group.segments.iter().filter(|s| is_weights(s)).count(),
-        group.segments.len(),
-    );
-    let mixed = n_weights > 0 && n_weights < n;
-    let small = group.segments.iter().map(|s| s.len).sum::<u64>() <= MEASURED_ELEMENTS;
-    let bits = (mixed && small).then(|| reader.segment_bits(index).ok().flatten());
-    match bits.flatten() {
-        Some(bits) => {
-            let of_weights = group.segments.iter().zip(&bits).filter(|(s, _)| is_weights(s));
-            (of_weights.map(|(_, bits)| bits).sum::<f64>() / 8.0) as u64
+    bits.map(|bits| bits.iter().map(|b| b / 8.0).collect())
+}
+
+/// What tensors take.
+struct Shares {
+    /// Of each, without what all of a file have in common; `None` where that cannot be told.
+    tensors: Vec<Option<f64>>,
+    /// Symbols of quantized tensors of two or more dimensions: a group that holds such a tensor counts whole if its segments cannot
+    /// be told apart.
+    symbols: u64,
+}
+
+impl Shares {
+    fn new(reader: &FileReader<'_>) -> Self {
+        let directory = reader.directory();
+        let mut tensors = vec![Some(0.0); directory.entries.len()];
+        let mut symbols = 0.0;
+        let is_weights = |s: &Segment| {
+            let entry = directory.entries.get(s.item);
+            entry.is_some_and(|e| e.info.shape.len() > 1 && matches!(e.storage, Storage::Quantized { .. }))
+        };
+        for (index, group) in directory.groups.iter().enumerate() {
+            let bytes = segment_bytes(reader, index, group);
+            if bytes.is_none() && group.segments.iter().any(is_weights) {
+                symbols += group.size_bytes as f64;
+            }
+            for (at, segment) in group.segments.iter().enumerate() {
+                let bytes = bytes.as_ref().and_then(|b| b.get(at)).copied();
+                if let (Some(bytes), true) = (bytes, is_weights(segment)) {
+                    symbols += bytes;
+                }
+                if let Some(sum) = tensors.get_mut(segment.item) {
+                    *sum = sum.zip(bytes).map(|(sum, bytes)| sum + bytes);
+                }
+            }
         }
-        None if n_weights > 0 => group.size_bytes,
-        None => 0,
+        Self {
+            tensors,
+            symbols: symbols as u64,
+        }
     }
 }
 
@@ -145,8 +175,7 @@ pub fn size(directory: &Directory) -> InputSize {
 pub fn inspect(reader: &FileReader<'_>, file_bytes: u64) -> InspectReport {
     let directory = reader.directory();
     let size = size(directory);
-    let groups = 0..directory.groups.len();
-    let symbol_bytes = groups.map(|index| symbol_bytes(reader, index)).sum();
+    let shares = Shares::new(reader);
     let tensors = directory.entries.iter().enumerate().map(|(index, entry)| {
         let codebook = match &entry.storage {
             Storage::Quantized { codebook, .. } => directory.codebooks.get(*codebook),
@@ -168,6 +197,12 @@ pub fn inspect(reader: &FileReader<'_>, file_bytes: u64) -> InspectReport {
             },
             codebook: codebook.map(describe),
             levels: codebook.map(Codebook::n_levels),
+            bytes: shares
+                .tensors
+                .get(index)
+                .copied()
+                .flatten()
+                .map(|b| b.round() as u64),
             group: directory
                 .groups
                 .iter()
@@ -179,8 +214,8 @@ pub fn inspect(reader: &FileReader<'_>, file_bytes: u64) -> InspectReport {
         version: VERSION,
         file_bytes,
         header_bytes: reader.header_len() as u64,
-        symbol_bytes,
-        side_bytes: file_bytes.saturating_sub(symbol_bytes),
+        symbol_bytes: shares.symbols,
+        side_bytes: file_bytes.saturating_sub(shares.symbols),
         ratio: size.ratio(file_bytes),
         ratio_paper: size.ratio_paper(file_bytes),
         bpw: size.bpw(file_bytes),

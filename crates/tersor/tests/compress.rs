@@ -478,6 +478,33 @@ fn the_numbers_of_inspect_add_up() {
 }
 
 #[test]
+fn inspect_tells_what_each_tensor_takes_where_it_can_be_told() {
+    let original = small();
+    let bytes = |coder: Coder| -> Vec<Option<u64>> {
+        let options = CompressOptions::default().with_coder(Some(coder));
+        let compressed = compress(&original, options);
+        let reader = FileReader::new(&compressed.bytes, Limits::NONE).unwrap();
+        let file_bytes = compressed.bytes.len() as u64;
+        let report = inspect::inspect(&reader, file_bytes);
+        let bytes: Vec<_> = report.tensors.iter().map(|t| t.bytes).collect();
+        if let Some(sum) = bytes.iter().copied().sum::<Option<u64>>() {
+            let groups: u64 = reader.directory().groups.iter().map(|g| g.size_bytes).sum();
+            assert!(sum.abs_diff(groups) < 8, "{sum} of {groups}");
+            let weights: u64 = report
+                .tensors
+                .iter()
+                .filter(|t| t.shape.len() > 1)
+                .filter_map(|t| t.bytes)
+                .sum();
+            assert!(weights.abs_diff(report.symbol_bytes) < 4);
+        }
+        bytes
+    };
+    assert!(bytes(Coder::Context).iter().all(|b| b.is_some_and(|b| b > 0)));
+    assert!(bytes(Coder::Ans).contains(&None), "tables are shared");
+}
+
+#[test]
 fn comparing_tells_what_is_identical_and_what_is_not() {
     let original = small();
     let mut options = CompressOptions::default();

@@ -104,23 +104,28 @@ fn describe(args: &InspectArgs, report: &InspectReport) -> Result<String, std::f
 }
 
 fn tensor_table(args: &InspectArgs, report: &InspectReport) -> TensorTable {
-    let (levels, stored) = (("levels", Align::Right), ("stored", Align::Left));
+    let (levels, bytes, stored) = (
+        ("levels", Align::Right),
+        ("bytes", Align::Right),
+        ("stored", Align::Left),
+    );
     let (group, codebook) = (("group", Align::Right), ("codebook", Align::Left));
     let mut table = if args.verbose {
-        TensorTable::new(&[levels, group, codebook, stored])
+        TensorTable::new(&[levels, bytes, group, codebook, stored])
     } else {
-        TensorTable::new(&[levels, stored])
+        TensorTable::new(&[levels, bytes, stored])
     };
     for tensor in &report.tensors {
         let levels = output::optional(tensor.levels, |n| output::thousands(n as u64));
+        let bytes = output::optional(tensor.bytes, output::thousands);
         let stored = output::printable(&tensor.stored);
         let (name, dtype, shape) = (&tensor.name, tensor.dtype, &tensor.shape);
         if args.verbose {
             let group = output::optional(tensor.group, |group| group.to_string());
             let codebook = output::optional(tensor.codebook.clone(), |codebook| codebook);
-            table.row(name, dtype, shape, [levels, group, codebook, stored]);
+            table.row(name, dtype, shape, [levels, bytes, group, codebook, stored]);
         } else {
-            table.row(name, dtype, shape, [levels, stored]);
+            table.row(name, dtype, shape, [levels, bytes, stored]);
         }
     }
     table
