@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Writes the tables and pictures of docs/results/quantizers/: every method, scope and coder at 2, 3 and 4 bits per weight on
-# real networks. TERSOR_DATA names the folder that holds weights/ with them, TERSOR the command; without it, it is built.
+# Writes the tables and pictures of docs/results/quantizers/, every method, scope and coder at 2, 3 and 4 bits per weight on
+# real networks, and those of docs/results/limit/, how far methods are from the rate-distortion bound. TERSOR_DATA names the folder that holds weights/ with them, TERSOR the command; without it, it is built.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 : "${TERSOR_DATA:?names the folder that holds weights/}"
@@ -9,6 +9,7 @@ if [[ -z ${TERSOR:-} ]]; then
 fi
 tersor=${TERSOR:-${CARGO_TARGET_DIR:-target}/release/tersor}
 out=docs/results/quantizers
+limit=docs/results/limit
 
 sweep() {
     local name=$1 net=$2
@@ -16,6 +17,8 @@ sweep() {
     "$tersor" sweep "$TERSOR_DATA/weights/$net.safetensors" "$@" --feedback off --coders fixed,huffman,ans,context --bpw 2,3,4 >"$out/$name.md"
     "$tersor" sweep "$TERSOR_DATA/weights/$net.safetensors" "$@" --feedback off --coders context --bpw 1,1.5,2,2.5,3,3.5,4,5 \
         --svg "$out/$name.svg" --force >/dev/null
+    "$tersor" sweep "$TERSOR_DATA/weights/$net.safetensors" "$@" --bound --coders ans --bpw 1,1.5,2,2.5,3,4,5 \
+        --svg "$limit/$name.svg" --force >"$limit/$name.md"
 }
 
 sweep resnet32-fisher resnet32-cifar10 --sensitivity "$TERSOR_DATA/weights/resnet32-cifar10.fisher.safetensors"

@@ -1,10 +1,12 @@
 #!/usr/bin/env python3
-"""How far networks compressed without any data are from the original: nncodec, and tersor at the same sizes.
+"""How far networks compressed by nncodec are from the original, and those of tersor at the same sizes without any data.
 
     divergence.py NET.safetensors [--qp -28 -24 -20 -16] [--tersor COMMAND] -- TASK...
+    divergence.py NET.safetensors --records nncodec.json [--repair] [--examples '!0%10' 0..] -- TASK...
 
-TASK are the options of `tersor net evaluate` that name the network, its data and the examples. Prints one JSON object per line. README.md
-beside this file says how to set up the environment.
+TASK are the options of `tersor net evaluate` that name the network and its data. Prints one JSON object per line. With --records nncodec alone
+is measured, and a file is written that `tersor net reproduce frontier --beside` draws; with --repair also with the normalisation
+repaired by `tersor net repair`, which nncodec does not do. README.md beside this file says how to set up the environment.
 """
 
 import argparse
@@ -22,49 +24,80 @@ from safetensors.numpy import load_file, save_file
 sys.path[:] = [p for p in sys.path if Path(p).resolve() != Path(__file__).resolve().parent]
 
 
-def nncodec(net, qp, out):
+def nncodec(net, qp, nonweight_qp, out):
     """Writes what nncodec makes of a checkpoint's floats, the others as they are; returns the bytes of its stream."""
     from nncodec.nn import decode, encode
 
     tensors = load_file(net)
     floats = {k: np.ascontiguousarray(t, dtype=np.float32) for k, t in tensors.items() if t.dtype.kind == "f" and t.ndim}
-    stream = encode(floats, args={"qp": qp, "verbose": False, "results": str(out.parent)})
+    settings = {"qp": qp, "nonweight_qp": nonweight_qp, "verbose": False, "results": str(out.parent)}
+    stream = encode(floats, args=settings)
     decoded = decode(bytearray(stream))
     save_file({k: np.ascontiguousarray(decoded.get(k, t)) for k, t in tensors.items()}, out)
     return len(stream)
 
 
-def row(program, size, tersor, file, net, task):
-    command = [tersor, "net", "evaluate", file, "--against", net, "--json", "--quiet", *task]
-    found = json.loads(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
-    compared = found["comparison"]
-    line = {
-        **program,
-        "bytes": size,
-        "divergence": compared["divergence"],
-        "accuracy": found["evaluation"]["accuracy"],
-        "loss_change": compared["loss_change"],
-        "n": found["evaluation"]["n"],
-    }
-    print(json.dumps(line), flush=True)
+def run(*command):
+    found = subprocess.run([str(part) for part in command], check=True, capture_output=True, text=True)
+    return found.stdout
+
+
+class Bench:
+    def __init__(self, args):
+        self.args = args
+        trainable = (t.size for k, t in load_file(args.net).items() if t.dtype.kind == "f" and ".running_" not in k)
+        self.n_trainable = sum(trainable)
+        self.records = []
+
+    def measure(self, how, size, file):
+        """Evaluates a file beside the original; prints a row for each choice of examples, and keeps a record."""
+        scores = []
+        for examples in self.args.examples:
+            task = [*self.args.task, "--examples", examples]
+            found = json.loads(run(self.args.tersor, "net", "evaluate", file, "--against", self.args.net, "--json", "--quiet", *task))
+            decoded, compared = found["evaluation"], found["comparison"]
+            scores.append({"examples": examples, "decoded": decoded, "original": found["original"], "comparison": compared})
+            row = {"program": how, "bytes": size, "examples": examples, "divergence": compared["divergence"]}
+            row |= {"accuracy": decoded["accuracy"], "loss_change": compared["loss_change"], "n": decoded["n"]}
+            print(json.dumps(row), flush=True)
+        ratio = 4 * self.n_trainable / size
+        self.records.append({"file": "", "how": how, "bytes": size, "ratio": ratio, "scores": scores})
+        if self.args.records:
+            self.args.records.write_text(json.dumps({"records": self.records}, indent=2) + "\n")
+
+    def repaired(self, decoded, folder):
+        """The decoded checkpoint with its normalisation repaired, as a lossless file."""
+        lossless, repaired = folder / "lossless.tersor", folder / "repaired.tersor"
+        run(self.args.tersor, "compress", decoded, "--keep", "*", "-f", "-o", lossless, "--quiet")
+        repair = [self.args.tersor, "net", "repair", lossless, "--original", self.args.net, "-f", "-o", repaired, "--quiet"]
+        run(*repair, *self.args.task)
+        return repaired
 
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("net", type=Path)
     parser.add_argument("--qp", type=int, nargs="+", default=[-28, -24, -20, -16])
+    parser.add_argument("--nonweight-qp", type=int, default=-75, help="of biases and normalisation; -40 makes files 2 %% smaller")
     parser.add_argument("--tersor", default="target/release/tersor")
+    parser.add_argument("--examples", nargs="+", default=["0.."])
+    parser.add_argument("--records", type=Path)
+    parser.add_argument("--repair", action="store_true")
     parser.add_argument("task", nargs="+", help="options of `tersor net evaluate`, after --")
     args = parser.parse_args()
+    bench = Bench(args)
     version = importlib.metadata.version("nncodec")
-    with tempfile.TemporaryDirectory() as folder:
-        decoded, made = Path(folder) / "nncodec.safetensors", Path(folder) / "made.tersor"
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        decoded, made = folder / "nncodec.safetensors", folder / "made.tersor"
         for qp in args.qp:
-            size = nncodec(args.net, qp, decoded)
-            row({"program": f"nncodec {version}", "qp": qp}, size, args.tersor, decoded, args.net, args.task)
-            compress = [args.tersor, "compress", args.net, "--size", str(size), "-f", "-o", made, "--quiet"]
-            subprocess.run(compress, check=True)
-            row({"program": "tersor"}, made.stat().st_size, args.tersor, made, args.net, args.task)
+            size = nncodec(args.net, qp, args.nonweight_qp, decoded)
+            bench.measure(f"nncodec {version}", size, decoded)
+            if args.repair:
+                bench.measure(f"nncodec {version}, normalisation repaired", size, bench.repaired(decoded, folder))
+            if not args.records:
+                run(args.tersor, "compress", args.net, "--size", size, "-f", "-o", made, "--quiet")
+                bench.measure("tersor without data", made.stat().st_size, made)
 
 
 if __name__ == "__main__":

@@ -22,6 +22,7 @@
 //! and are added in order. Weights and sensitivities must be finite and sensitivities must not be negative;
 //! the caller excludes the rest.
 
+pub mod bound;
 pub mod ecsq;
 pub mod feedback;
 pub mod grid;

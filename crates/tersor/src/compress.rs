@@ -5,13 +5,14 @@ use crate::design::{Designer, Knob};
 use crate::encode::self_check;
 use crate::feedback::{Given, LayerSymbols};
 use crate::options::{CompressOptions, Method, Scope, Target};
-use crate::plan::Plan;
+use crate::plan::{Plan, Treatment};
 use crate::progress::{Progress, Silent};
 use crate::report::CompressReport;
 use crate::search::{self, Goal};
 use crate::sensitivity::Sensitivities;
 use crate::size::InputSize;
 use crate::{Error, Result, rules};
+use rayon::prelude::*;
 
 /// A compressed checkpoint.
 #[derive(Clone, Debug)]
@@ -108,6 +109,21 @@ impl<'a> Compressor<'a> {
     /// Sizes that ratios refer to.
     pub fn input_size(&self) -> InputSize {
         InputSize::of_designer(&self.designer(&Silent))
+    }
+
+    /// Least distortion plus `slope` times bits of any memoryless code of the tensors of two or more dimensions that are quantized, each
+    /// on its own: [`tersor_quant::bound::least_cost`].
+    ///
+    /// # Errors
+    /// As loading the tensors.
+    pub fn least_cost(&self, slope: f64) -> Result<f64> {
+        let designer = self.designer(&Silent);
+        let cost = |index: usize| {
+            let least = tersor_quant::bound::least_cost(&designer.load(index)?.source(), slope);
+            least.map_err(Error::quantize(designer.name(index)))
+        };
+        let costs = designer.treated(&Treatment::Main).into_par_iter().map(cost);
+        Ok(costs.collect::<Result<Vec<f64>>>()?.iter().sum())
     }
 
     fn designer<'s>(&'s self, progress: &'s dyn Progress) -> Designer<'s> {

@@ -148,7 +148,7 @@ impl<'a> Designer<'a> {
         self.checkpoint.tensors()
     }
 
-    fn name(&self, index: usize) -> &'a str {
+    pub(crate) fn name(&self, index: usize) -> &'a str {
         self.tensors().get(index).map_or("", |t| &t.name)
     }
 

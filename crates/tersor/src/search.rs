@@ -42,7 +42,7 @@ const DEAR_SAFER: f64 = 1e-2;
 /// Most levels of a clustering.
 pub(crate) const MAX_CLUSTERS: usize = 4096;
 /// Loss falls by a factor of 4 per bit: the slope is this times the loss per weight.
-const SLOPE_PER_LOSS: f64 = 2.0 * std::f64::consts::LN_2;
+pub(crate) const SLOPE_PER_LOSS: f64 = 2.0 * std::f64::consts::LN_2;
 
 /// What a search looks for.
 #[derive(Clone, Copy, Debug, PartialEq)]

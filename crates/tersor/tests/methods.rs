@@ -9,7 +9,7 @@
 mod support;
 
 use support::*;
-use tersor::options::{CompressOptions, Method, Scope, Target};
+use tersor::options::{CompressOptions, Feedback, Method, Scope, Target};
 use tersor::sweep::{SweepOptions, sweep};
 use tersor::{Compressor, Silent, synthetic};
 use tersor_codec::Coder;
@@ -81,6 +81,7 @@ fn entropy_coded_methods_beat_clusterings_when_bits_are_counted_after_coding() {
         scopes: vec![Scope::Tensor, Scope::Global],
         coders: vec![Coder::Ans],
         bpw: vec![2.0],
+        bound: false,
     };
     let points = sweep(&original, &base, &what, &Silent).unwrap();
     assert_eq!(points.len(), 6, "every combination reaches 2 bits per weight");
@@ -152,12 +153,41 @@ fn weighted_means_of_cells_lose_least() {
 }
 
 #[test]
+fn no_memoryless_method_is_below_the_bound_and_grids_come_near_it() {
+    let mut base = CompressOptions::default();
+    base.feedback = Feedback::Off;
+    let what = SweepOptions {
+        methods: Method::ALL.to_vec(),
+        scopes: SCOPES.to_vec(),
+        coders: vec![Coder::Ans],
+        bpw: vec![3.0, 5.0],
+        bound: true,
+    };
+    let points = sweep(&small(), &base, &what, &Silent).unwrap();
+    assert!(points.len() > 8, "{}", points.len());
+    for point in &points {
+        let gap = point.gap.unwrap();
+        let what = format!("{} {} {}: {gap:?}", point.method, point.scope, point.target_bpw);
+        assert!(
+            (gap.entropy_bpw - gap.bound_bpw - gap.gap_bpw).abs() < 1e-9,
+            "{what}"
+        );
+        assert!(gap.gap_bpw > 0.0 && gap.gap_bpw < 0.6 * gap.entropy_bpw, "{what}");
+        // A quarter of a bit at high rates, log2(2 pi e / 12) / 2, less at low ones; these are few weights.
+        if point.method == Method::Grid.name() && point.scope == Scope::Tensor.name() {
+            assert!((0.1..0.3).contains(&gap.gap_bpw), "{what}");
+        }
+    }
+}
+
+#[test]
 fn a_sweep_leaves_out_what_cannot_be_reached() {
     let what = SweepOptions {
         methods: vec![Method::Grid],
         scopes: vec![Scope::Tensor],
         coders: vec![Coder::Huffman, Coder::Ans],
         bpw: vec![0.01, 4.0],
+        bound: false,
     };
     let points = sweep(&small(), &CompressOptions::default(), &what, &Silent).unwrap();
     let reached: Vec<_> = points.iter().map(|p| (p.coder, p.target_bpw)).collect();

@@ -160,6 +160,7 @@ pub(crate) struct VerifyArgs {
 }
 
 /// Arguments of `sweep`.
+#[expect(clippy::struct_excessive_bools, reason = "one per flag of the command line")]
 #[derive(Args, Debug)]
 #[command(after_help = "\
 Examples:
@@ -167,6 +168,7 @@ Examples:
   tersor sweep net.safetensors --methods grid,uniform --scopes tensor --bpw 2,3,4
   tersor sweep net.safetensors --sensitivity fisher.safetensors --csv > sweep.csv
   tersor sweep net.safetensors --svg curves.svg   a picture beside the table
+  tersor sweep net.safetensors --bound --coders ans --svg limit.svg
 
 A size that a method cannot reach is left out.")]
 pub(crate) struct SweepArgs {
@@ -192,6 +194,10 @@ pub(crate) struct SweepArgs {
         allow_negative_numbers = true
     )]
     pub(crate) bpw: Vec<f64>,
+    /// Tell how far the symbols of each file are from the rate-distortion bound: what no code can beat that takes weights one by one.
+    /// Errors are not balanced or fed back then.
+    #[arg(long)]
+    pub(crate) bound: bool,
     /// Print a JSON array instead of a table.
     #[arg(long, conflicts_with = "csv")]
     pub(crate) json: bool,

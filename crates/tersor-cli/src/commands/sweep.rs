@@ -8,7 +8,7 @@ use crate::output;
 use crate::progress::Bar;
 use anyhow::bail;
 use tersor::codec::Coder;
-use tersor::options::CompressOptions;
+use tersor::options::{CompressOptions, Feedback};
 use tersor::sweep::{self, SweepOptions};
 
 /// Refuses a value that is listed twice: its files would only be made again.
@@ -27,7 +27,10 @@ fn sweep_options(args: &SweepArgs) -> anyhow::Result<SweepOptions> {
     check_repeats("--scopes", &args.scopes)?;
     check_repeats("--coders", &args.coders)?;
     check_repeats("--bpw", &args.bpw)?;
-    let mut options = SweepOptions::default();
+    let mut options = SweepOptions {
+        bound: args.bound,
+        ..SweepOptions::default()
+    };
     if !args.methods.is_empty() {
         options.methods.clone_from(&args.methods);
     }
@@ -58,6 +61,9 @@ pub(crate) fn run(args: &SweepArgs, common: &Common) -> anyhow::Result<Status> {
     let options = sweep_options(args)?;
     let mut base = CompressOptions::default();
     args.sensitivity.apply(&mut base);
+    if args.bound {
+        base.feedback = Feedback::Off;
+    }
     base.check()?;
     if let Some(path) = args.svg.as_ref().filter(|path| files::extension(path) != "svg") {
         bail!(

@@ -1,7 +1,9 @@
 //! Rate-distortion curves: many methods at the same sizes.
 
+mod bound;
 mod output;
 
+pub use bound::Gap;
 pub use output::{csv, svg, table};
 
 use crate::checkpoint::Checkpoint;
@@ -10,6 +12,7 @@ use crate::options::{CompressOptions, Method, Scope, Target};
 use crate::progress::{Progress, Silent};
 use crate::size::InputSize;
 use crate::{Error, Result};
+use bound::Bound;
 use serde::Serialize;
 use std::time::Instant;
 use tersor_codec::Coder;
@@ -25,6 +28,8 @@ pub struct SweepOptions {
     pub coders: Vec<Coder>,
     /// Bits per weight of the whole file. Default: 1.5, 2, 2.5, 3, 4, 5.
     pub bpw: Vec<f64>,
+    /// Whether the rate-distortion bound is found, which takes a second or so per point and million weights. Default: no.
+    pub bound: bool,
 }
 
 impl Default for SweepOptions {
@@ -34,6 +39,7 @@ impl Default for SweepOptions {
             scopes: vec![Scope::Tensor, Scope::Global],
             coders: vec![Coder::Context],
             bpw: vec![1.5, 2.0, 2.5, 3.0, 4.0, 5.0],
+            bound: false,
         }
     }
 }
@@ -65,6 +71,9 @@ pub struct SweepPoint {
     pub noise: f64,
     /// Sum of squared errors.
     pub squared_error: f64,
+    /// How far the symbols are from the rate-distortion bound, if that was asked for.
+    #[serde(flatten)]
+    pub gap: Option<Gap>,
     /// Time of the search, all files made on the way included.
     pub seconds: f64,
 }
@@ -83,6 +92,7 @@ pub fn sweep(
         Target::Bpw(bpw).check(Method::default(), false)?;
     }
     let mut compressor = Compressor::with_progress(checkpoint, base.clone(), progress)?;
+    let mut bound = Bound::default();
     let total = options.methods.len() * options.scopes.len() * options.coders.len() * options.bpw.len();
     progress.start("sweep", total as u64);
     let mut points = Vec::with_capacity(total);
@@ -100,6 +110,12 @@ pub fn sweep(
                         Err(Error::Target(_)) => continue,
                         Err(other) => return Err(other),
                     };
+                    let seconds = start.elapsed().as_secs_f64();
+                    let gap = if options.bound {
+                        bound.gap(&compressor, &report.tensors)?
+                    } else {
+                        None
+                    };
                     points.push(SweepPoint {
                         method: method.name(),
                         scope: scope.name(),
@@ -112,7 +128,8 @@ pub fn sweep(
                         predicted_loss: report.predicted_loss,
                         noise: report.noise,
                         squared_error: report.squared_error,
-                        seconds: start.elapsed().as_secs_f64(),
+                        gap,
+                        seconds,
                     });
                 }
             }

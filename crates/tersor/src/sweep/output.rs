@@ -22,9 +22,31 @@ const COLUMNS: [&str; 10] = [
     "noise",
     "squared_error",
 ];
+/// Those of the bound, where it was asked for.
+const BOUND_COLUMNS: [&str; 3] = ["entropy_bpw", "bound_bpw", "gap_bpw"];
 
-/// Cells of a point; `missing` stands for a loss that is not known.
-fn row(point: &SweepPoint, missing: &str) -> [String; 10] {
+/// A line of names, then one per point; `missing` stands for what is not known.
+fn rows(points: &[SweepPoint], missing: &str) -> Vec<Vec<String>> {
+    let has_gaps = points.iter().any(|p| p.gap.is_some());
+    let mut names: Vec<String> = COLUMNS.map(String::from).to_vec();
+    if has_gaps {
+        names.extend(BOUND_COLUMNS.map(String::from));
+    }
+    let row = |point: &SweepPoint| {
+        let mut cells = cells(point, missing).to_vec();
+        if has_gaps {
+            let gap = point.gap.map(|g| [g.entropy_bpw, g.bound_bpw, g.gap_bpw]);
+            cells.extend(match gap {
+                Some(gap) => gap.map(|bits| format!("{bits:.3}")),
+                None => [missing; 3].map(String::from),
+            });
+        }
+        cells
+    };
+    std::iter::once(names).chain(points.iter().map(row)).collect()
+}
+
+fn cells(point: &SweepPoint, missing: &str) -> [String; 10] {
     [
         point.method.into(),
         point.scope.into(),
@@ -43,17 +65,13 @@ fn row(point: &SweepPoint, missing: &str) -> [String; 10] {
 
 /// A table in Markdown, readable as it is.
 pub fn table(points: &[SweepPoint]) -> String {
-    let rows: Vec<[String; 10]> = std::iter::once(COLUMNS.map(String::from))
-        .chain(points.iter().map(|point| row(point, "-")))
-        .collect();
+    let rows = rows(points, "-");
+    let n_columns = rows.first().map_or(0, Vec::len);
     let width = |column: usize| {
-        rows.iter()
-            .filter_map(|r| r.get(column))
-            .map(String::len)
-            .max()
-            .unwrap_or(0)
+        let cells = rows.iter().filter_map(|r| r.get(column));
+        cells.map(String::len).max().unwrap_or(0)
     };
-    let widths: Vec<usize> = (0..COLUMNS.len()).map(width).collect();
+    let widths: Vec<usize> = (0..n_columns).map(width).collect();
     let mut text = String::new();
     for (i, row) in rows.iter().enumerate() {
         let cells: Vec<String> = row
@@ -72,11 +90,7 @@ pub fn table(points: &[SweepPoint]) -> String {
 
 /// Comma-separated values with a line of names.
 pub fn csv(points: &[SweepPoint]) -> String {
-    let mut text = COLUMNS.join(",") + "\n";
-    for point in points {
-        let _ = writeln!(text, "{}", row(point, "").join(","));
-    }
-    text
+    rows(points, "").iter().map(|row| row.join(",") + "\n").collect()
 }
 
 /// What a picture shows over bits per weight.
@@ -121,7 +135,9 @@ pub fn svg(points: &[SweepPoint], title: &str) -> Result<String> {
         })
     };
     let shown = || points.iter().filter_map(|p| measure.at(p));
-    let (x, y) = (range(&mut shown().map(|p| p.0)), range(&mut shown().map(|p| p.1)));
+    let bounds = points.iter().filter_map(|p| bound_at(p, &measure));
+    let x = range(&mut shown().chain(bounds).map(|p| p.0));
+    let y = range(&mut shown().map(|p| p.1));
     if !(x.0.is_finite() && y.0.is_finite()) {
         return Err(Error::Options(
             "the sweep has no point with a loss: there is nothing to draw".into(),
@@ -226,14 +242,37 @@ fn draw(
         legend.draw(&Text::new(name, (32, line - 6), ("sans-serif", 13)))?;
         line += LINE;
     }
+    let mut bound: Vec<(f64, f64)> = points.iter().filter_map(|p| bound_at(p, measure)).collect();
+    bound.sort_by(|a, b| a.0.total_cmp(&b.0));
+    if !bound.is_empty() {
+        let stroke = BLACK.stroke_width(2);
+        chart.draw_series(LineSeries::new(bound, stroke))?;
+        legend.draw(&PathElement::new([(0, line), (24, line)], stroke))?;
+        legend.draw(&Text::new(
+            "bound of memoryless codes",
+            (32, line - 6),
+            ("sans-serif", 13),
+        ))?;
+    }
     area.present()?;
     Ok(())
+}
+
+/// Where the bound of a point lies, if nothing but symbols took bits.
+fn bound_at(point: &SweepPoint, measure: &Measure) -> Option<(f64, f64)> {
+    let (_, loss) = measure.at(point)?;
+    let gap = point.gap?;
+    Some((
+        gap.bound_bpw * gap.n_elements / point.size.n_weights.max(1) as f64,
+        loss,
+    ))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::InputSize;
+    use crate::sweep::Gap;
 
     fn point(method: &'static str, bpw: f64, predicted_loss: impl Into<Option<f64>>) -> SweepPoint {
         let (file_bytes, seconds) = (1000, 0.5);
@@ -250,6 +289,7 @@ mod tests {
             predicted_loss: predicted_loss.into(),
             noise: 0.01,
             squared_error: 0.1,
+            gap: None,
             seconds,
         }
     }
@@ -289,6 +329,35 @@ mod tests {
             svg(&[point("grid", 2.0, 0.1)], "test")
                 .unwrap()
                 .contains("predicted loss")
+        );
+    }
+
+    #[test]
+    fn a_bound_has_columns_and_a_curve() {
+        let with_gap = |bpw: f64| SweepPoint {
+            gap: Some(Gap {
+                n_elements: 9.0,
+                entropy_bpw: bpw,
+                bound_bpw: bpw - 0.2,
+                gap_bpw: 0.2,
+            }),
+            size: InputSize {
+                n_weights: 10,
+                ..InputSize::default()
+            },
+            ..point("grid", bpw, 0.1 / bpw)
+        };
+        let points = [with_gap(2.0), with_gap(3.0), point("kmeans", 3.0, 0.2)];
+        let text = csv(&points);
+        assert!(
+            text.lines().nth(1).unwrap().ends_with(",2.000,1.800,0.200"),
+            "{text}"
+        );
+        assert!(text.ends_with(",,,\n"), "{text}");
+        assert!(
+            svg(&points, "test")
+                .unwrap()
+                .contains("bound of memoryless codes")
         );
     }
 
