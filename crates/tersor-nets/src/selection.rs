@@ -44,6 +44,12 @@ impl Selection {
         }
     }
 
+    /// The examples of a set that are not meant; none if all are.
+    pub fn rest<'a>(&self, examples: &'a dyn Examples) -> Subset<'a> {
+        let indices = (0..examples.len()).filter(|&i| !self.contains(i)).collect();
+        Subset { examples, indices }
+    }
+
     /// The examples of a set.
     ///
     /// # Errors

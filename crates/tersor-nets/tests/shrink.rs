@@ -13,7 +13,7 @@ use tersor::options::{CompressOptions, Target};
 use tersor::{Compressor, Silent};
 use tersor_codec::{Codebook, Coder, Limits, QuantizedCheckpoint, TensorData};
 use tersor_nets::graph::Network;
-use tersor_nets::shrink::{ShrinkOptions, ShrinkTask, Shrunk, shrink};
+use tersor_nets::shrink::{AccuracyGoal, ShrinkOptions, ShrinkTask, Shrunk, shrink, shrink_to_accuracy};
 use tersor_nets::train::{Optimizer, Schedule, Teacher, TrainOptions};
 use tersor_nets::{Device, Parameters, Result, open_device};
 
@@ -136,6 +136,50 @@ fn a_teacher_stands_in_for_labels() {
     let whole = scores(&network, &original, &device, None).summary().accuracy;
     let ours = accuracy(&network, &shrunk.bytes, &device);
     assert!(ours > whole - 0.1, "{ours} of {whole}");
+}
+
+#[test]
+fn the_smallest_file_of_an_accuracy_is_found() {
+    let (network, device) = (small(), open_device("cpu").unwrap());
+    let original = trained(&network, &device);
+    let folder = tempfile::tempdir().unwrap();
+    let task = ShrinkTask {
+        network: &network,
+        examples: &examples(1000, 1),
+        device: &device,
+        teacher: None,
+        folder: folder.path(),
+        progress: &Silent,
+    };
+    let options = ShrinkOptions {
+        bytes: 2500,
+        prune: training(2, 2e-3),
+        stage: training(1, 1e-3),
+        n_stages: 2,
+        ..options()
+    };
+    let held_out = examples(500, 77);
+    let goal = |least: f64| AccuracyGoal {
+        least,
+        held_out: &held_out,
+        max_sizes: 4,
+    };
+    let found = shrink_to_accuracy(&task, &original, &options, &goal(0.6), |_, _| ()).unwrap();
+    let good = |&&(_, accuracy): &&(u64, f64)| accuracy >= 0.6;
+    let smallest = found.tried.iter().filter(good).map(|t| t.0).min().unwrap();
+    assert!(found.held_out.accuracy >= 0.6 && found.held_out.n == 500);
+    assert!(found.shrunk.bytes.len() as u64 <= smallest, "{:?}", found.tried);
+    assert!(smallest < 2500 && found.tried.len() > 1, "{:?}", found.tried);
+    // What was tried is there.
+    let mut epochs = 0;
+    let again = shrink_to_accuracy(&task, &original, &options, &goal(0.6), |_, _| epochs += 1).unwrap();
+    assert!(epochs == 0 && again.shrunk.bytes == found.shrunk.bytes);
+    let perfect = AccuracyGoal {
+        max_sizes: 1,
+        ..goal(1.0)
+    };
+    let refused = shrink_to_accuracy(&task, &original, &options, &perfect, |_, _| ()).unwrap_err();
+    assert!(refused.to_string().contains("in 2500 bytes"), "{refused}");
 }
 
 #[test]

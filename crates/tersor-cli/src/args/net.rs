@@ -378,6 +378,8 @@ pub(crate) struct CompressArgs {
 Examples:
   tersor net shrink --net lenet5 --data mnist lenet.safetensors --ratio 600 --augment elastic --examples ..55000 \\
       --epochs 60 --folder shrink-lenet -o lenet.tersor
+  tersor net shrink --net lenet5 --data mnist lenet.safetensors --ratio 400 --accuracy 0.99 --augment elastic --examples ..55000 \\
+      --folder shrink-lenet-99 -o lenet-99.tersor
   tersor net shrink --net resnet32 --data cifar10 resnet32.safetensors --ratio 30 --augment crop-flip --distill 4 \\
       --folder shrink-resnet -o resnet32.tersor
 
@@ -393,6 +395,13 @@ pub(crate) struct ShrinkArgs {
     /// How small.
     #[command(flatten)]
     pub(crate) target: SizeArgs,
+    /// Go on to smaller files while the share of right answers is at least this, and to larger ones until it is: measured on the
+    /// training examples that --examples leaves out. The size is the first one tried.
+    #[arg(long, value_name = "SHARE")]
+    pub(crate) accuracy: Option<f64>,
+    /// Most sizes tried for an accuracy, each of them a whole training.
+    #[arg(long, value_name = "N", default_value_t = 8, requires = "accuracy")]
+    pub(crate) max_sizes: usize,
     /// Weights and biases that remain after pruning: a number, or a share such as 8.55%. Default: as many as the size suggests.
     #[arg(long, value_name = "N")]
     pub(crate) keep: Option<String>,

@@ -12,8 +12,11 @@
 //! A. Zhou, A. Yao, Y. Guo, L. Xu, Y. Chen, "Incremental network quantization", 2017, for the stages; S. Han, J. Pool, J. Tran,
 //! W. Dally, "Learning both weights and connections", 2015, for pruning and training in turns.
 
+mod accuracy;
 mod freeze;
 mod layers;
+
+pub use accuracy::{AccuracyGoal, Accurate, shrink_to_accuracy};
 
 use crate::canon::canon;
 use crate::examples::{BatchInput, Examples};

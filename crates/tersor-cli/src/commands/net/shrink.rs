@@ -6,24 +6,31 @@ use crate::args::Common;
 use crate::args::net::ShrinkArgs;
 use crate::progress::Bar;
 use crate::{Status, output};
-use anyhow::Context as _;
+use anyhow::{Context as _, ensure};
 use serde::Serialize;
 use tersor::codec::Coder;
+use tersor_nets::evaluate::Evaluation;
+use tersor_nets::examples::Examples as _;
 use tersor_nets::prune::{Scope, count};
-use tersor_nets::shrink::{ShrinkOptions, ShrinkReport, ShrinkTask, shrink};
-use tersor_nets::train::Optimizer;
+use tersor_nets::shrink::{
+    AccuracyGoal, ShrinkOptions, ShrinkReport, ShrinkTask, shrink, shrink_to_accuracy,
+};
+use tersor_nets::train::{EpochReport, Optimizer};
 
 /// What is printed.
 #[derive(Serialize)]
 struct Report<'a> {
     ratio_paper: f64,
+    /// On the training examples that were left out, where an accuracy was asked for.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    held_out: Option<Evaluation>,
     #[serde(flatten)]
     shrunk: &'a ShrinkReport,
 }
 
 pub(crate) fn run(args: &ShrinkArgs, common: &Common) -> anyhow::Result<Status> {
     check_output(&args.output)?;
-    anyhow::ensure!(
+    ensure!(
         args.epochs > 0 || args.keep.is_none(),
         "--keep says what pruning leaves; with --epochs 0 nothing is pruned"
     );
@@ -60,23 +67,47 @@ pub(crate) fn run(args: &ShrinkArgs, common: &Common) -> anyhow::Result<Status> 
         folder,
         progress: &bar,
     };
-    let shrunk = shrink(&work, start, &options, |part, report| {
-        say_epoch(&format!("{part}: "), report, &bar);
-    })?;
+    let say = |part: &str, report: &EpochReport| say_epoch(&format!("{part}: "), report, &bar);
+    let (shrunk, held_out) = match args.accuracy {
+        None => (shrink(&work, start, &options, say)?, None),
+        Some(least) => {
+            ensure!(
+                (0.0..=1.0).contains(&least),
+                "--accuracy {least}: a share is between 0 and 1"
+            );
+            let rest = args.steps.examples.rest(task.train()?);
+            ensure!(
+                !rest.is_empty(),
+                "all examples are trained on; leave some out with --examples, such as --examples '!0%10', to measure accuracy on"
+            );
+            let goal = AccuracyGoal {
+                least,
+                held_out: &rest,
+                max_sizes: args.max_sizes,
+            };
+            let found = shrink_to_accuracy(&work, &start, &options, &goal, say)?;
+            (found.shrunk, Some(found.held_out))
+        }
+    };
     drop(bar);
     tersor::write_file(&args.output.output, &shrunk.bytes, args.output.force)?;
     let report = Report {
         ratio_paper: 4.0 * task.network.n_trainable() as f64 / shrunk.bytes.len() as f64,
+        held_out,
         shrunk: &shrunk.report,
     };
     if args.json {
         output::json(&report)?;
     } else if !common.quiet {
         output::say(&format!(
-            "{} bytes, paper's ratio {:.2}x, {} weights and biases are not zero",
+            "{} bytes, paper's ratio {:.2}x, {} weights and biases are not zero{}",
             output::thousands(report.shrunk.bytes),
             report.ratio_paper,
-            output::thousands(report.shrunk.survivors[1] as u64)
+            output::thousands(report.shrunk.survivors[1] as u64),
+            held_out.map_or(String::new(), |e| format!(
+                ", accuracy {:.2} % held out",
+                100.0 * e.accuracy
+            ))
         ));
     }
     Ok(Status::Done)
