@@ -10,6 +10,7 @@ fi
 tersor=${TERSOR:-${CARGO_TARGET_DIR:-target}/release/tersor}
 out=docs/results/quantizers
 limit=docs/results/limit
+mkdir -p "$out" "$limit"
 
 sweep() {
     local name=$1 net=$2
@@ -21,7 +22,12 @@ sweep() {
         --svg "$limit/$name.svg" --force >"$limit/$name.md"
 }
 
-sweep resnet32-fisher resnet32-cifar10 --sensitivity "$TERSOR_DATA/weights/resnet32-cifar10.fisher.safetensors"
-sweep resnet32 resnet32-cifar10
-sweep squeezenet1_1 squeezenet1_1-imagenet
-sweep stories260k stories260k
+main() {
+    sweep resnet32-fisher resnet32-cifar10 --sensitivity "$TERSOR_DATA/weights/resnet32-cifar10.fisher.safetensors"
+    sweep resnet32 resnet32-cifar10
+    sweep squeezenet1_1 squeezenet1_1-imagenet
+    sweep stories260k stories260k
+}
+
+# On one line: bash has read all of this file before it starts, so that a change to it does no harm to a run.
+main; exit

@@ -24,6 +24,9 @@ pub enum Error {
     /// A batch, option or network that an operation cannot work on.
     #[error("{0}")]
     Input(String),
+    /// No file of the size that was asked for.
+    #[error("{0}")]
+    Size(String),
     /// A layer for which a method has no rule.
     #[error("{method} has no rule for {kind} layers, such as {layer:?}; use {remedy}")]
     Unsupported {

@@ -7,6 +7,7 @@
 pub mod canon;
 mod convolution;
 mod device;
+mod digest;
 mod error;
 pub mod evaluate;
 pub mod examples;

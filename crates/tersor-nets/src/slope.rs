@@ -30,7 +30,7 @@ impl SizeSearch {
         mut at: impl FnMut(f64) -> Result<(f64, T)>,
     ) -> Result<Option<(f64, T)>> {
         let mut x = start.ln();
-        let mut secant = Secant::falling((x - self.reach.0, x + self.reach.1), self.gain);
+        let mut secant = Secant::falling((x - self.reach.0, x + self.reach.1), self.gain).forgiving();
         let mut best: Option<(f64, f64, T)> = None;
         for _ in 0..self.max_files {
             let (size, file) = at(x.exp())?;

@@ -66,11 +66,15 @@ fn files_are_made_once_and_found_again_as_they_were() {
         folder: folder.path(),
         progress: &Silent,
     };
-    let recipe = PostTraining::new(&task, trained(&task, &device), &[30.0]);
+    let original = trained(&task, &device);
+    let recipe = PostTraining::new(&task, original.clone(), &[30.5]).unwrap();
     let (records, said) = run(&task, &recipe);
     assert_eq!((records.records.len(), said), (1, 0));
     let record = &records.records[0];
-    assert!((30.0..31.0).contains(&record.ratio), "{record:?}");
+    assert!(
+        (30.5..31.5).contains(&record.ratio) && record.file.ends_with("ratio-30.5.tersor"),
+        "{record:?}"
+    );
     let path = folder.path().join(&record.file);
     assert_eq!(std::fs::metadata(path).unwrap().len(), record.bytes);
     // Of 500 test images: nine tenths, and all.
@@ -85,9 +89,8 @@ fn files_are_made_once_and_found_again_as_they_were() {
     assert!(frontier_svg("LeNet-5", &records).unwrap().contains("<circle"));
 
     // A file with training joins them.
-    let start = Some(trained(&task, &device));
-    let recipe = Trained::new(&network, start, &[60.0], &[4]).unwrap();
-    let (records, _) = run(&task, &recipe.with_epochs([0, 1, 1]));
+    let recipe = |ratio: f64| Trained::new(&task, Some(original.clone()), &[ratio], &[4]).unwrap();
+    let (records, _) = run(&task, &recipe(60.0).with_epochs([0, 1, 1]));
     let last = records.records.last().unwrap();
     assert_eq!((records.records.len(), last.seed), (2, Some(4)));
     assert!(
@@ -112,9 +115,26 @@ fn files_are_made_once_and_found_again_as_they_were() {
 
 #[test]
 fn a_network_without_a_recipe_is_told() {
-    let network = tersor_nets::task::network("resnet20").unwrap();
-    let refused = Trained::new(&network, None, &[], &[1]).unwrap_err();
-    assert!(refused.to_string().contains("weights"), "{refused}");
-    let network = tersor_nets::task::network("squeezenet1_1").unwrap();
-    assert!(Trained::new(&network, None, &[], &[1]).is_err());
+    let device = open_device("cpu").unwrap();
+    let data = open_data(
+        &tersor_nets::task::network("lenet5").unwrap(),
+        "digits:8",
+        &DataOptions::default(),
+    )
+    .unwrap();
+    let refused = |name: &str, weights: bool| {
+        let network = tersor_nets::task::network(name).unwrap();
+        let task = FrontierTask {
+            network: &network,
+            data: &data,
+            device: &device,
+            folder: "nowhere".as_ref(),
+            progress: &Silent,
+        };
+        let start = weights.then(|| Parameters::random(&network, 1));
+        Trained::new(&task, start, &[], &[1]).unwrap_err().to_string()
+    };
+    assert!(refused("resnet20", false).contains("--weights"));
+    assert!(refused("squeezenet1_1", false).contains("--weights"));
+    assert!(refused("squeezenet1_1", true).contains("--trained"));
 }

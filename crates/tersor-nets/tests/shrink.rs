@@ -165,7 +165,7 @@ fn the_smallest_file_of_an_accuracy_is_found() {
         max_sizes: 4,
     };
     let found = shrink_to_accuracy(&task, &original, &options, &goal(0.6), |_, _| ()).unwrap();
-    let good = |&&(_, accuracy): &&(u64, f64)| accuracy >= 0.6;
+    let good = |&&(_, accuracy): &&(u64, Option<f64>)| accuracy >= Some(0.6);
     let smallest = found.tried.iter().filter(good).map(|t| t.0).min().unwrap();
     assert!(found.held_out.accuracy >= 0.6 && found.held_out.n == 500);
     assert!(found.shrunk.bytes.len() as u64 <= smallest, "{:?}", found.tried);

@@ -16,8 +16,8 @@ use std::f64::consts::LN_2;
 
 /// Distance of levels, in units of the deviation that a weight of mean sensitivity has around them.
 const SPACING: f64 = 0.2;
-/// Most levels.
-const MAX_LEVELS: f64 = 4096.0;
+/// Most levels: more are asked for from about 8 bits per weight on.
+const MAX_LEVELS: f64 = 16_384.0;
 /// Cells of sensitivities per octave.
 const PER_OCTAVE: f64 = 2.0;
 /// Levels with less weight than exp(-this) for a cell do not count for it.
@@ -39,21 +39,25 @@ struct Cell {
 /// h w^2 / 2, the slope in that per bit.
 ///
 /// Levels lie on a grid, and weights are taken together where they are close: the bound is off by some thousandths of a bit per weight.
+/// `None` where the rate is so high that the grid would have to be finer than the 16,384 levels that are tried.
 ///
 /// # Errors
-/// [`Error::Setting`](crate::Error::Setting) if the slope is not positive.
-pub fn least_cost(source: &Source, slope: f64) -> Result<f64> {
+/// [`Error::Setting`](crate::Error::Setting) if the slope is negative or not finite.
+pub fn least_cost(source: &Source, slope: f64) -> Result<Option<f64>> {
     not_negative("the slope", slope)?;
     let n = source.len() as f64;
     let mean_h = (0..source.len()).map(|i| f64::from(source.h.at(i))).sum::<f64>() / n.max(1.0);
     let span = Span::of_slice(source.weights);
     let (low, high) = (f64::from(span.min), f64::from(span.max));
     if source.is_empty() || mean_h <= 0.0 || slope == 0.0 || high <= low {
-        return Ok(0.0);
+        return Ok(Some(0.0));
     }
     // d / slope in nats per bit, of a distance of one level and a sensitivity of 1.
     let beta = LN_2 / slope;
-    let step = (SPACING / (beta * mean_h).sqrt()).max((high - low) / MAX_LEVELS);
+    let step = SPACING / (beta * mean_h).sqrt();
+    if step * MAX_LEVELS < high - low {
+        return Ok(None);
+    }
     let (first, last) = ((low / step).floor() as i64, (high / step).ceil() as i64);
     let n_levels = (last - first + 1) as usize;
     let cells = cells(source, step, first, (beta, n_levels));
@@ -81,7 +85,7 @@ pub fn least_cost(source: &Source, slope: f64) -> Result<f64> {
             break;
         }
     }
-    Ok(best.max(0.0) * n / beta)
+    Ok(Some(best.max(0.0) * n / beta))
 }
 
 fn cells(source: &Source, step: f64, first: i64, (beta, n_levels): (f64, usize)) -> Vec<Cell> {
@@ -147,7 +151,9 @@ mod tests {
             // R = 1/2 log2(variance / noise); the slope of h noise / 2 is h noise ln 2.
             let (h, noise) = (3.0, variance * (-2.0 * rate).exp2());
             let slope = h * noise * LN_2;
-            let least = least_cost(&Source::constant(&w, h as f32), slope).unwrap();
+            let least = least_cost(&Source::constant(&w, h as f32), slope)
+                .unwrap()
+                .unwrap();
             let known = w.len() as f64 * (0.5 * h * noise + slope * rate);
             let bits = (least - known) / slope / w.len() as f64;
             assert!(bits.abs() < 0.02, "{bits} bits at {rate}");
@@ -164,17 +170,22 @@ mod tests {
         let prices = StaticPrices::from_counts(&histogram(&source, step).unwrap().report.counts);
         let report = assign(&source, &grid, &prices, slope, &mut vec![0; w.len()]).unwrap();
         let cost = report.distortion + slope * crate::entropy_bits(&report.counts);
-        let bits = (cost - least_cost(&source, slope).unwrap()) / slope / w.len() as f64;
+        let bits = (cost - least_cost(&source, slope).unwrap().unwrap()) / slope / w.len() as f64;
         assert!((0.2..0.3).contains(&bits), "{bits}");
     }
 
     #[test]
     fn what_needs_no_code_costs_nothing() {
         let same = Source::constant(&[2.0, 2.0], 1.0);
-        assert_eq!(least_cost(&same, 0.1).unwrap(), 0.0);
-        assert_eq!(least_cost(&Source::constant(&[1.0, 2.0], 0.0), 0.1).unwrap(), 0.0);
-        assert_eq!(least_cost(&Source::constant(&[], 1.0), 0.1).unwrap(), 0.0);
+        assert_eq!(least_cost(&same, 0.1).unwrap(), Some(0.0));
+        assert_eq!(
+            least_cost(&Source::constant(&[1.0, 2.0], 0.0), 0.1).unwrap(),
+            Some(0.0)
+        );
+        assert_eq!(least_cost(&Source::constant(&[], 1.0), 0.1).unwrap(), Some(0.0));
         assert!(least_cost(&same, -1.0).is_err());
+        let fine = least_cost(&Source::constant(&normal(100), 1.0), 1e-12).unwrap();
+        assert_eq!(fine, None, "more levels than are tried");
     }
 
     #[test]
@@ -183,8 +194,8 @@ mod tests {
         let h: Vec<f32> = (0..w.len()).map(|i| if i % 4 == 0 { 3.7 } else { 0.1 }).collect();
         let mean = 1.0;
         let slope = 0.02;
-        let apart = least_cost(&Source::per_weight(&w, &h), slope).unwrap();
-        let alike = least_cost(&Source::constant(&w, mean), slope).unwrap();
+        let apart = least_cost(&Source::per_weight(&w, &h), slope).unwrap().unwrap();
+        let alike = least_cost(&Source::constant(&w, mean), slope).unwrap().unwrap();
         assert!(apart < 0.8 * alike, "{apart} {alike}");
     }
 }

@@ -112,18 +112,18 @@ impl<'a> Compressor<'a> {
     }
 
     /// Least distortion plus `slope` times bits of any memoryless code of the tensors of two or more dimensions that are quantized, each
-    /// on its own: [`tersor_quant::bound::least_cost`].
+    /// on its own: [`tersor_quant::bound::least_cost`]. `None` if it is for one of them.
     ///
     /// # Errors
-    /// As loading the tensors.
-    pub fn least_cost(&self, slope: f64) -> Result<f64> {
+    /// As loading the tensors, and for a slope that is negative or not finite.
+    pub fn least_cost(&self, slope: f64) -> Result<Option<f64>> {
         let designer = self.designer(&Silent);
         let cost = |index: usize| {
             let least = tersor_quant::bound::least_cost(&designer.load(index)?.source(), slope);
             least.map_err(Error::quantize(designer.name(index)))
         };
         let costs = designer.treated(&Treatment::Main).into_par_iter().map(cost);
-        Ok(costs.collect::<Result<Vec<f64>>>()?.iter().sum())
+        Ok(costs.collect::<Result<Vec<Option<f64>>>>()?.into_iter().sum())
     }
 
     fn designer<'s>(&'s self, progress: &'s dyn Progress) -> Designer<'s> {

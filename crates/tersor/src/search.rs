@@ -227,7 +227,7 @@ fn slopes(search: &mut Search<'_, '_>) -> Result<()> {
     let response = |value: f64| value.max(1e-12).ln() - AIM.ln();
     let is_close = |value: f64| (CLOSE..=1.0).contains(&value);
     let samples = Samples::new(designer)?;
-    let (mut real, mut error) = (secant.clone(), 0.0);
+    let (mut real, mut error) = (secant.clone().forgiving(), 0.0);
     let mut x = start.ln().clamp(ends.0, ends.1);
     let mut knows_gaps = false;
     for _ in 0..MAX_GUIDED {

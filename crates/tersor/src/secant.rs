@@ -21,8 +21,8 @@ pub struct Secant {
     /// The latest points to the left and to the right of the crossing.
     left: Option<(f64, f64)>,
     right: Option<(f64, f64)>,
-    /// Whether a bracket has closed on a jump before.
-    has_jumped: bool,
+    /// Jumps that a bracket may close on before the search ends.
+    chances: u32,
 }
 
 impl Secant {
@@ -34,8 +34,14 @@ impl Secant {
             gain,
             left: None,
             right: None,
-            has_jumped: false,
+            chances: 0,
         }
+    }
+
+    /// The same, but the first jump that a bracket closes on is taken for an outlier, and the search goes on beyond it.
+    #[must_use]
+    pub fn forgiving(self) -> Self {
+        Self { chances: 1, ..self }
     }
 
     /// For a curve that rises.
@@ -46,8 +52,7 @@ impl Secant {
         }
     }
 
-    /// The curve is `y` at `x`. Where it is not monotone, a point on the wrong side of one from before takes its place. The first
-    /// jump that a bracket closes on may be an outlier: the search goes on beyond it.
+    /// The curve is `y` at `x`. Where it is not monotone, a point on the wrong side of one from before takes its place.
     pub fn add(&mut self, x: f64, y: f64) {
         let is_left = (y > 0.0) == self.falls;
         let (side, other) = if is_left {
@@ -63,8 +68,8 @@ impl Secant {
                 self.gain = seen.clamp(self.gain / 8.0, self.gain * 8.0);
             }
         }
-        if !self.has_jumped && other.is_some_and(|(x0, _)| (x - x0).abs() <= NARROW) {
-            self.has_jumped = true;
+        if self.chances > 0 && other.is_some_and(|(x0, _)| (x - x0).abs() <= NARROW) {
+            self.chances -= 1;
             *other = None;
         }
     }
@@ -155,7 +160,7 @@ mod tests {
                 n += 1;
                 if n == outlier { -1.0 } else { (3.0 - x).tanh() }
             };
-            let mut secant = Secant::falling((-9.0, 9.0), 1.0);
+            let mut secant = Secant::falling((-9.0, 9.0), 1.0).forgiving();
             let mut x = 0.0;
             let mut curve = curve;
             let found = (0..30).any(|_| {

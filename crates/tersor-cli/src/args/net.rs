@@ -397,11 +397,11 @@ pub(crate) struct ShrinkArgs {
     pub(crate) target: SizeArgs,
     /// Go on to smaller files while the share of right answers is at least this, and to larger ones until it is: measured on the
     /// training examples that --examples leaves out. The size is the first one tried.
-    #[arg(long, value_name = "SHARE")]
+    #[arg(long, value_name = "SHARE", conflicts_with = "keep")]
     pub(crate) accuracy: Option<f64>,
     /// Most sizes tried for an accuracy, each of them a whole training.
-    #[arg(long, value_name = "N", default_value_t = 8, requires = "accuracy")]
-    pub(crate) max_sizes: usize,
+    #[arg(long, value_name = "N", default_value = "8", requires = "accuracy", value_parser = clap::value_parser!(u16).range(1..))]
+    pub(crate) max_sizes: u16,
     /// Weights and biases that remain after pruning: a number, or a share such as 8.55%. Default: as many as the size suggests.
     #[arg(long, value_name = "N")]
     pub(crate) keep: Option<String>,
@@ -599,7 +599,7 @@ pub(crate) struct CanonArgs {
 pub(crate) enum ExperimentArg {
     /// Table 1: pruned, quantized four ways at the paper's ratios, Huffman coded, fine-tuned.
     Table1,
-    /// The smallest files at some accuracies.
+    /// Small files of a network and how accurate they are.
     Frontier,
 }
 
@@ -608,8 +608,8 @@ pub(crate) enum ExperimentArg {
 #[command(after_help = "\
 Experiments:
   table1    the paper's four quantizers on pruned LeNet-5, fine-tuned
-  frontier  the smallest files at some accuracies: of weights that are given, compressed after training; of LeNet-5, and with --trained
-            of the weights that are given, trained to be small
+  frontier  small files of a network and how accurate they are: of weights that are given, compressed after training, or with --trained
+            trained to be small; of LeNet-5 also without weights
 
 Examples:
   tersor net reproduce table1 --net lenet5 --data mnist -o table1         an hour or two; a killed run goes on
@@ -635,8 +635,8 @@ pub(crate) struct ReproduceArgs {
     /// Train the network to be small, instead of compressing it as it is.
     #[arg(long)]
     pub(crate) trained: bool,
-    /// Seeds of training, one run each.
-    #[arg(long, value_name = "N", value_delimiter = ',', default_values_t = [1, 2, 3])]
+    /// Seeds of training, one run each. Default: 1,2,3.
+    #[arg(long, value_name = "N", value_delimiter = ',')]
     pub(crate) seeds: Vec<u64>,
     /// Passes. table1: dense, while pruning, augmented, fine-tuning; frontier: dense, while pruning, in each stage.
     #[arg(long, value_name = "N", value_delimiter = ',')]

@@ -11,5 +11,5 @@ pub use demo::{DemoOptions, DemoReport, demo};
 pub use frontier::{FrontierTask, PostTraining, Recipe, Trained, check_frontier, frontier};
 pub use methods::{Measured, MethodRow, PAPER_METHODS};
 pub use picture::{frontier_svg, table1_svg};
-pub use record::{Checked, Record, Records, Score};
+pub use record::{Checked, Origin, Record, Records, Score};
 pub use table1::{Table1Network, Table1Options, Table1Report, Table1Row, check_table1, table1};

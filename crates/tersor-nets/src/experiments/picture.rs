@@ -49,22 +49,25 @@ pub fn table1_svg(report: &Table1Report) -> Result<String> {
     .svg()
 }
 
-/// Files against what is lost, as SVG, a series for each way of making them: divergence from the original by bytes where there is
-/// one, else the share of examples that are wrong by ratio. Of each record the first score counts.
+/// Files against what is lost, as SVG, a series for each way of making them: divergence from the original by bytes, of those
+/// that have one, or, if none has, the share of examples that are wrong by ratio. Of each record the first score counts.
 ///
 /// # Errors
 /// [`Error::Input`] if there is no record, or what the drawing says.
 pub fn frontier_svg(network: &str, records: &Records) -> Result<String> {
-    let divergence = |r: &super::Record| r.scores.first().and_then(|s| s.comparison?.divergence);
-    let has_divergences =
-        !records.records.is_empty() && records.records.iter().all(|r| divergence(r).is_some());
+    let divergence = |r: &super::Record| {
+        let measured = r.scores.first().and_then(|s| s.comparison?.divergence);
+        measured.filter(|d| *d > 0.0)
+    };
+    let has_divergences = records.records.iter().any(|r| divergence(r).is_some());
     let mut series: Vec<(String, Points)> = Vec::new();
     for record in &records.records {
         let Some(score) = record.scores.first() else {
             continue;
         };
-        let point = match divergence(record).filter(|_| has_divergences) {
+        let point = match divergence(record) {
             Some(divergence) => (record.bytes as f64 / 1000.0, divergence),
+            None if has_divergences => continue,
             None => (record.ratio, 100.0 * (1.0 - score.decoded.accuracy)),
         };
         match series.iter_mut().find(|(name, _)| *name == record.how) {

@@ -11,6 +11,18 @@ use serde::{Deserialize, Serialize};
 use std::path::{Path, PathBuf};
 use tersor::Progress;
 
+/// What records belong to.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Origin {
+    /// Name of the network.
+    pub network: String,
+    /// Digest of the weights that files are made from, if they are given.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub weights: Option<String>,
+    /// Numbers and digests of what is trained or calibrated on, and of what is measured on.
+    pub data: [String; 2],
+}
+
 /// One file.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Record {
@@ -18,6 +30,9 @@ pub struct Record {
     pub file: PathBuf,
     /// How it was made.
     pub how: String,
+    /// Its settings.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub settings: String,
     /// Of training, where there was any.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub seed: Option<u64>,
@@ -47,6 +62,9 @@ pub struct Score {
 /// The records of an experiment.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Records {
+    /// What they belong to.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub origin: Option<Origin>,
     /// In the order in which they were made.
     pub records: Vec<Record>,
 }
@@ -88,9 +106,24 @@ impl Records {
         Ok(tersor::write_file(&folder.join(RECORDS), text.as_bytes(), true)?)
     }
 
-    /// Whether a file has its record.
-    pub fn has(&self, file: &Path) -> bool {
-        self.records.iter().any(|r| r.file == file)
+    /// Makes a folder's records belong to an origin.
+    ///
+    /// # Errors
+    /// [`Error::Input`] if they belong to another.
+    pub(super) fn claim(&mut self, origin: Origin, folder: &Path) -> Result<()> {
+        if self.origin.as_ref().is_some_and(|own| *own != origin) {
+            return Err(Error::Input(format!(
+                "{} belongs to another network, other weights or other data; give another folder",
+                folder.display()
+            )));
+        }
+        self.origin = Some(origin);
+        self.save(folder)
+    }
+
+    /// The record of a file.
+    pub fn of(&self, file: &Path) -> Option<&Record> {
+        self.records.iter().find(|r| r.file == file)
     }
 }
 
@@ -169,6 +202,12 @@ impl Ruler<'_> {
             ..EvaluateOptions::default()
         };
         let decoded = self.evaluate(&parameters, &parsed, &options)?;
+        if !decoded.summary().perplexity.is_finite() {
+            let file = path.display();
+            return Err(Error::Input(format!(
+                "{file}: the loss of what it holds is not finite"
+            )));
+        }
         let indices = self.union(&parsed)?.indices;
         let score = |(text, selection): (&&str, &Selection)| {
             // A row for each image; texts have one selection, which means all rows.
@@ -207,21 +246,29 @@ pub struct Checked {
     pub bytes: [u64; 2],
     /// Accuracy in the records and now.
     pub accuracy: [f64; 2],
-    /// Whether bytes agree, and accuracy up to two rows of 10,000: sums of floats differ between machines.
+    /// Loss in the records and now, nats.
+    pub loss: [f64; 2],
+    /// Whether bytes agree, right answers up to two or 2 in 10,000, and the loss up to a thousandth: sums of floats differ between
+    /// machines.
     pub is_same: bool,
 }
 
-/// How much an accuracy may change between machines.
-const TOLERANCE: f64 = 2.1e-4;
+/// How many answers may change between machines, at least and of all, and how much a loss.
+const ANSWERS: f64 = 2.0;
+const OF_ALL: f64 = 2e-4;
+const OF_LOSS: f64 = 1e-3;
 
 impl Checked {
-    pub(super) fn new(file: &Path, bytes: [u64; 2], accuracy: [f64; 2]) -> Self {
-        let [then, now] = accuracy;
+    /// Bytes, accuracies and losses in the records and now, on so many rows.
+    pub(super) fn new(file: &Path, bytes: [u64; 2], accuracy: [f64; 2], loss: [f64; 2], n: usize) -> Self {
+        let change = |[then, now]: [f64; 2]| (then - now).abs();
+        let answers = change(accuracy) * n as f64 <= ANSWERS.max(OF_ALL * n as f64) + 1e-6;
         Self {
             file: file.to_owned(),
             bytes,
             accuracy,
-            is_same: bytes[0] == bytes[1] && (then - now).abs() <= TOLERANCE,
+            loss,
+            is_same: bytes[0] == bytes[1] && answers && change(loss) <= OF_LOSS * loss[0].abs(),
         }
     }
 }
@@ -237,8 +284,15 @@ pub(super) fn check(ruler: &Ruler<'_>, folder: &Path) -> Result<Vec<Checked>> {
         let selections: Vec<&str> = record.scores.iter().map(|s| s.examples.as_str()).collect();
         let (bytes, scores) = ruler.measure(&folder.join(&record.file), &selections, None)?;
         for (then, now) in record.scores.iter().zip(scores) {
-            let accuracy = [then.decoded.accuracy, now.decoded.accuracy];
-            checked.push(Checked::new(&record.file, [record.bytes, bytes], accuracy));
+            let (then, now) = (then.decoded, now.decoded);
+            let (accuracy, loss) = ([then.accuracy, now.accuracy], [then.loss, now.loss]);
+            checked.push(Checked::new(
+                &record.file,
+                [record.bytes, bytes],
+                accuracy,
+                loss,
+                now.n,
+            ));
         }
     }
     Ok(checked)

@@ -387,8 +387,14 @@ pub fn check_table1(
             &options,
             progress,
         )?;
-        let (then, now) = (row.result.after, scores.summary().accuracy);
-        Ok(Checked::new(&row.file, [then.bytes, bytes], [then.accuracy, now]))
+        let (then, now) = (row.result.after, scores.summary());
+        Ok(Checked::new(
+            &row.file,
+            [then.bytes, bytes],
+            [then.accuracy, now.accuracy],
+            [then.loss, now.loss],
+            now.n,
+        ))
     };
     report.rows.iter().map(check).collect()
 }

@@ -30,8 +30,8 @@ pub struct Accurate {
     pub shrunk: Shrunk,
     /// What it does on the examples that were held out.
     pub held_out: Evaluation,
-    /// Sizes that were tried, and their accuracies.
-    pub tried: Vec<(u64, f64)>,
+    /// Sizes that were tried, and their accuracies; none where no file of the size was found.
+    pub tried: Vec<(u64, Option<f64>)>,
 }
 
 /// Sizes between which the smallest good one is.
@@ -86,16 +86,19 @@ pub fn shrink_to_accuracy(
             bytes,
             ..options.clone()
         };
-        let shrunk = shrink(&task, start.clone(), &options, |part, report| {
-            say(&format!("{bytes} bytes, {part}"), report);
-        })?;
-        let found = measure(&task, &shrunk, goal.held_out)?;
-        tried.push((bytes, found.accuracy));
-        if found.accuracy >= goal.least {
-            bracket.good = Some(bytes);
-            best = Some((shrunk, found));
-        } else {
-            bracket.bad = Some(bytes);
+        let say = |part: &str, report: &EpochReport| say(&format!("{bytes} bytes, {part}"), report);
+        let found = match shrink(&task, start.clone(), &options, say) {
+            Ok(shrunk) => Some((measure(&task, &shrunk, goal.held_out)?, shrunk)),
+            Err(Error::Size(_)) => None,
+            Err(other) => return Err(other),
+        };
+        tried.push((bytes, found.as_ref().map(|(scores, _)| scores.accuracy)));
+        match found {
+            Some((scores, shrunk)) if scores.accuracy >= goal.least => {
+                bracket.good = Some(bytes);
+                best = Some((shrunk, scores));
+            }
+            _ => bracket.bad = Some(bytes),
         }
         match bracket.next() {
             Some(next) => bytes = next,
@@ -105,7 +108,10 @@ pub fn shrink_to_accuracy(
     let Some((shrunk, held_out)) = best else {
         let tried: Vec<String> = tried
             .iter()
-            .map(|(bytes, accuracy)| format!("{:.2} % in {bytes} bytes", 100.0 * accuracy))
+            .map(|(bytes, accuracy)| match accuracy {
+                Some(accuracy) => format!("{:.2} % in {bytes} bytes", 100.0 * accuracy),
+                None => format!("none in {bytes} bytes"),
+            })
             .collect();
         return Err(Error::Input(format!(
             "no file has an accuracy of {:.2} %: {}; begin with a larger size, train longer, or ask for less",

@@ -140,7 +140,7 @@ impl<'a> Layers<'a> {
     /// The file of these symbols, which were chosen at a slope; what is not on a grid of its own takes what is left of the bytes.
     ///
     /// # Errors
-    /// [`Error::Input`] if that is not enough.
+    /// [`Error::Size`] if that is not enough.
     pub(super) fn file(
         &self,
         parameters: &Parameters,
@@ -197,7 +197,7 @@ impl<'a> Layers<'a> {
     /// Chooses all steps such that the file has a size: the slope that they are for.
     ///
     /// # Errors
-    /// [`Error::Input`] if no steps give such a file.
+    /// [`Error::Size`] if no steps give such a file.
     pub(super) fn choose_steps(&mut self, parameters: &Parameters, bytes: u64) -> Result<f64> {
         let frozen = Frozen::zeros(self.network, parameters);
         let mut energies: Vec<f64> = Vec::new();
@@ -226,7 +226,7 @@ impl<'a> Layers<'a> {
     /// the one that makes the smallest file if that has at most `limit` bytes.
     ///
     /// # Errors
-    /// [`Error::Input`] if no slope gives such a file.
+    /// [`Error::Size`] if no slope gives such a file.
     pub(super) fn fit(
         &self,
         parameters: &Parameters,
@@ -243,6 +243,6 @@ impl<'a> Layers<'a> {
 fn search<T>(start: f64, limit: f64, size: impl FnMut(f64) -> Result<(f64, T)>) -> Result<(f64, T)> {
     let found = SizeSearch { limit, ..SEARCH }.run(start.max(1e-30), size)?;
     found.ok_or_else(|| {
-        Error::Input("no file of this size was found; allow more bytes, or let fewer weights remain".into())
+        Error::Size("no file of this size was found; allow more bytes, or let fewer weights remain".into())
     })
 }

@@ -19,12 +19,12 @@ mod layers;
 pub use accuracy::{AccuracyGoal, Accurate, shrink_to_accuracy};
 
 use crate::canon::canon;
-use crate::examples::{BatchInput, Examples};
+use crate::examples::Examples;
 use crate::graph::{Network, ParameterSpec};
 use crate::prune::{PruneOptions, Pruner, Scope, Score, count};
 use crate::sensitivity::{AdamOptions, Diagonal, Recorded, adam_moments, write_sensitivities};
 use crate::train::{EpochReport, OptimizerState, Teacher, TrainOptions, TrainingRun};
-use crate::{Error, Parameters, Result, fold_sensitivities};
+use crate::{Error, Parameters, Result, digest, fold_sensitivities};
 use burn::tensor::Device;
 use freeze::Frozen;
 use layers::{Layers, survivors_for};
@@ -93,29 +93,16 @@ struct Identity<'a> {
     options: &'a ShrinkOptions,
 }
 
-/// Examples that tell one data set, selection or augmentation from another.
-const PROBED: usize = 16;
-
 impl<'a> Identity<'a> {
     fn new(task: &ShrinkTask<'a>, start: &Parameters, options: &'a ShrinkOptions) -> Self {
-        let digest = |bytes: Vec<u8>| tersor::codec::group_digest(&bytes);
-        let floats = |values: &[f32]| digest(values.iter().flat_map(|v| v.to_le_bytes()).collect());
-        let indices: Vec<usize> = (0..task.examples.len().min(PROBED)).collect();
         let key = Key {
             seed: options.prune.seed,
             epoch: 0,
         };
-        let batch = task.examples.batch(&indices, Some(key));
-        let inputs = match &batch.input {
-            BatchInput::Images(values, _) => floats(values),
-            BatchInput::Tokens(tokens, _) => digest(tokens.iter().flat_map(|t| t.to_le_bytes()).collect()),
-        };
-        let labels = digest(batch.labels.iter().flat_map(|l| l.to_le_bytes()).collect());
-        let parameters = start.iter().map(|(_, values)| floats(values));
         Self {
             network: &task.network.name,
-            start: format!("{:016x}", tersor::codec::file_digest(parameters)),
-            examples: format!("{:016x}", tersor::codec::file_digest([inputs, labels])),
+            start: digest::of_parameters(start),
+            examples: digest::of_examples(task.examples, Some(key)),
             n_examples: task.examples.len(),
             temperature: task.teacher.map(Teacher::temperature),
             coder: options.coder.name(),
@@ -168,7 +155,7 @@ pub struct Shrunk {
 /// Shrinks a network to a size; `say` is told of each epoch with the name of its part.
 ///
 /// # Errors
-/// [`Error::Input`] if the size cannot be reached, as training and [`tersor::Compressor::compress`].
+/// [`Error::Size`] if the size cannot be reached, as training and [`tersor::Compressor::compress`].
 pub fn shrink(
     task: &ShrinkTask<'_>,
     start: Parameters,

@@ -28,36 +28,37 @@ pub struct Gap {
 
 /// The bound of a checkpoint's tensors: least costs by the logarithm of the slope, in steps, as they are asked for.
 #[derive(Default)]
-pub(super) struct Bound(BTreeMap<i32, f64>);
+pub(super) struct Bound(BTreeMap<i32, Option<f64>>);
 
 fn slope(step: i32) -> f64 {
     (f64::from(step) / PER_OCTAVE).exp2()
 }
 
 impl Bound {
-    /// Bits that a code of this distortion takes at least, by the line of one slope.
-    fn line(&mut self, compressor: &Compressor<'_>, step: i32, distortion: f64) -> Result<f64> {
+    /// Bits that a code of this distortion takes at least, by the line of one slope, if that is known.
+    fn line(&mut self, compressor: &Compressor<'_>, step: i32, distortion: f64) -> Result<Option<f64>> {
         let known = self.0.get(&step).copied();
         let cost = known.map_or_else(|| compressor.least_cost(slope(step)), Ok)?;
         self.0.insert(step, cost);
-        Ok((cost - distortion) / slope(step))
+        Ok(cost.map(|cost| (cost - distortion) / slope(step)))
     }
 
     /// Bits that a code of this distortion takes at least: the curve is above each of its lines, and the highest is near the slope at
     /// hand.
-    fn bits(&mut self, compressor: &Compressor<'_>, distortion: f64, near: f64) -> Result<f64> {
+    fn bits(&mut self, compressor: &Compressor<'_>, distortion: f64, near: f64) -> Result<Option<f64>> {
         let mut at = (PER_OCTAVE * near.log2()).round() as i32;
-        let mut best = self.line(compressor, at, distortion)?;
+        let Some(mut best) = self.line(compressor, at, distortion)? else {
+            return Ok(None);
+        };
         for direction in [1, -1] {
             for _ in 0..MAX_SLOPES {
-                let next = self.line(compressor, at + direction, distortion)?;
-                if next <= best {
-                    break;
+                match self.line(compressor, at + direction, distortion)? {
+                    Some(next) if next > best => (at, best) = (at + direction, next),
+                    _ => break,
                 }
-                (at, best) = (at + direction, next);
             }
         }
-        Ok(best.max(0.0))
+        Ok(Some(best.max(0.0)))
     }
 
     /// The gap of a file's tensors.
@@ -79,7 +80,7 @@ impl Bound {
             return Ok(None);
         }
         let least = self.bits(compressor, distortion, SLOPE_PER_LOSS * distortion / n)?;
-        Ok(Some(Gap {
+        Ok(least.map(|least| Gap {
             n_elements: n,
             entropy_bpw: bits / n,
             bound_bpw: least / n,

@@ -24,6 +24,9 @@ struct Report<'a> {
     /// On the training examples that were left out, where an accuracy was asked for.
     #[serde(skip_serializing_if = "Option::is_none")]
     held_out: Option<Evaluation>,
+    /// Sizes tried for it, and their accuracies.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    tried: Vec<(u64, Option<f64>)>,
     #[serde(flatten)]
     shrunk: &'a ShrinkReport,
 }
@@ -67,6 +70,7 @@ pub(crate) fn run(args: &ShrinkArgs, common: &Common) -> anyhow::Result<Status> 
         folder,
         progress: &bar,
     };
+    let mut tried = Vec::new();
     let say = |part: &str, report: &EpochReport| say_epoch(&format!("{part}: "), report, &bar);
     let (shrunk, held_out) = match args.accuracy {
         None => (shrink(&work, start, &options, say)?, None),
@@ -83,9 +87,10 @@ pub(crate) fn run(args: &ShrinkArgs, common: &Common) -> anyhow::Result<Status> 
             let goal = AccuracyGoal {
                 least,
                 held_out: &rest,
-                max_sizes: args.max_sizes,
+                max_sizes: args.max_sizes.into(),
             };
             let found = shrink_to_accuracy(&work, &start, &options, &goal, say)?;
+            tried = found.tried;
             (found.shrunk, Some(found.held_out))
         }
     };
@@ -94,11 +99,19 @@ pub(crate) fn run(args: &ShrinkArgs, common: &Common) -> anyhow::Result<Status> 
     let report = Report {
         ratio_paper: 4.0 * task.network.n_trainable() as f64 / shrunk.bytes.len() as f64,
         held_out,
+        tried,
         shrunk: &shrunk.report,
     };
     if args.json {
         output::json(&report)?;
     } else if !common.quiet {
+        for &(bytes, accuracy) in &report.tried {
+            let accuracy = output::optional(accuracy, |a| format!("{:.2} %", 100.0 * a));
+            output::say(&format!(
+                "tried {} bytes: accuracy {accuracy}",
+                output::thousands(bytes)
+            ));
+        }
         output::say(&format!(
             "{} bytes, paper's ratio {:.2}x, {} weights and biases are not zero{}",
             output::thousands(report.shrunk.bytes),

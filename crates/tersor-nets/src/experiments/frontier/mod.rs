@@ -1,4 +1,4 @@
-//! How small a network gets at which accuracy: whole files, decoded and measured on examples on which nothing was chosen.
+//! How accurate the small files of a network are: whole files, decoded and measured.
 
 mod post_training;
 mod trained;
@@ -6,12 +6,12 @@ mod trained;
 pub use post_training::PostTraining;
 pub use trained::Trained;
 
-use super::record::{Checked, Record, Records, Reference, Ruler, Score, check};
+use super::record::{Checked, Origin, Record, Records, Reference, Ruler, Score, check};
 use crate::graph::Network;
 use crate::task::DataSets;
-use crate::{Parameters, Result};
+use crate::{Error, Parameters, Result, digest};
 use burn::tensor::Device;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use tersor::Progress;
 
 /// What a frontier is made with.
@@ -38,10 +38,23 @@ impl FrontierTask<'_> {
         }
     }
 
-    /// Most bytes of a file of the paper's ratio.
-    fn bytes(&self, ratio: f64) -> u64 {
-        (4.0 * self.network.n_trainable() as f64 / ratio) as u64
+    /// Bytes of a network at four for each trainable parameter, to which ratios refer.
+    fn float_bytes(&self) -> f64 {
+        4.0 * self.network.n_trainable() as f64
     }
+}
+
+/// A file that a recipe makes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct FrontierFile {
+    /// Its name, without extension.
+    pub name: String,
+    /// How it is made, in a word or two.
+    pub how: &'static str,
+    /// All that is set.
+    pub settings: String,
+    /// Of training.
+    pub seed: Option<u64>,
 }
 
 /// How the files of a frontier are made.
@@ -52,8 +65,8 @@ pub trait Recipe {
     /// What files are compared with.
     fn original(&self) -> Option<&Parameters>;
 
-    /// The files: name, how they are made, and the seed of training.
-    fn files(&self) -> Vec<(String, String, Option<u64>)>;
+    /// The files.
+    fn files(&self) -> Vec<FrontierFile>;
 
     /// Makes the file with this index.
     ///
@@ -65,17 +78,38 @@ pub trait Recipe {
 /// Makes the files of a recipe that are not there and measures all that have no record yet.
 ///
 /// # Errors
-/// Whatever a step returns.
+/// [`Error::Input`] if the folder belongs to other weights, data or settings; whatever a step returns.
 pub fn frontier(task: &FrontierTask<'_>, recipe: &dyn Recipe, say: &mut dyn FnMut(&str)) -> Result<Records> {
     let mut records = Records::open(task.folder)?;
+    let origin = Origin {
+        network: task.network.name.clone(),
+        weights: recipe.original().map(digest::of_parameters),
+        data: [&task.data.train, &task.data.test]
+            .map(|set| format!("{} of {}", set.len(), digest::of_examples(set.as_ref(), None))),
+    };
+    records.claim(origin, task.folder)?;
     let ruler = task.ruler();
     let mut reference: Option<Reference> = None;
-    for (index, (name, how, seed)) in recipe.files().into_iter().enumerate() {
-        let file = Path::new(&name).with_extension("tersor");
-        if records.has(&file) {
-            continue;
-        }
+    for (index, made) in recipe.files().into_iter().enumerate() {
+        let FrontierFile {
+            name,
+            how,
+            settings,
+            seed,
+        } = made;
+        let file = PathBuf::from(format!("{name}.tersor"));
         let path = task.folder.join(&file);
+        match records.of(&file) {
+            Some(record) if record.settings != settings => {
+                return Err(Error::Input(format!(
+                    "{} was made with other settings ({}, now {settings}); give another folder",
+                    path.display(),
+                    record.settings
+                )));
+            }
+            Some(_) if path.is_file() => continue,
+            _ => records.records.retain(|r| r.file != file),
+        }
         if !path.is_file() {
             say(&format!("{name}: {how}"));
             let bytes = recipe.make(task, index, say)?;
@@ -87,7 +121,8 @@ pub fn frontier(task: &FrontierTask<'_>, recipe: &dyn Recipe, say: &mut dyn FnMu
         let (bytes, scores) = ruler.measure(&path, recipe.report(), reference.as_ref())?;
         let record = Record {
             file,
-            how,
+            how: how.to_owned(),
+            settings,
             seed,
             bytes,
             ratio: ruler.ratio(bytes),
@@ -100,6 +135,19 @@ pub fn frontier(task: &FrontierTask<'_>, recipe: &dyn Recipe, say: &mut dyn FnMu
     Ok(records)
 }
 
+/// Most bytes of a file.
+///
+/// # Errors
+/// [`Error::Input`] if that is less than one, or no number.
+fn most_bytes(size: f64, bytes: f64) -> Result<u64> {
+    if size > 0.0 && bytes >= 1.0 && bytes.is_finite() {
+        return Ok(bytes as u64);
+    }
+    Err(Error::Input(format!(
+        "a size of {size} makes no file: {bytes} bytes"
+    )))
+}
+
 fn describe(record: &Record) -> String {
     let score = |s: &Score| format!("; on {} {:.2} %", s.examples, 100.0 * s.decoded.accuracy);
     let scores: String = record.scores.iter().map(score).collect();
@@ -110,7 +158,7 @@ fn describe(record: &Record) -> String {
 /// Decodes and scores the files of a frontier again.
 ///
 /// # Errors
-/// [`Error::Input`](crate::Error::Input) if the folder has no records; if a file cannot be read or decoded.
+/// [`Error::Input`] if the folder has no records; if a file cannot be read or decoded.
 pub fn check_frontier(task: &FrontierTask<'_>) -> Result<Vec<Checked>> {
     check(&task.ruler(), task.folder)
 }

@@ -1,6 +1,6 @@
 //! Files made from a trained network and unlabelled examples.
 
-use super::{FrontierTask, Recipe};
+use super::{FrontierFile, FrontierTask, Recipe, most_bytes};
 use crate::examples::{Examples, calibration_batches};
 use crate::sensitivity::{FisherOptions, Recorded, fisher, write_sensitivities};
 use crate::sequential::{SequentialOptions, SequentialTarget, compress};
@@ -70,7 +70,10 @@ const TEXT: PerNetwork = PerNetwork {
 
 impl PostTraining {
     /// The recipe for a network, with other sizes if there are any: ratios, or bits per weight of a language model.
-    pub fn new(task: &FrontierTask<'_>, original: Parameters, sizes: &[f64]) -> Self {
+    ///
+    /// # Errors
+    /// [`Error::Input`] for a size that makes no file.
+    pub fn new(task: &FrontierTask<'_>, original: Parameters, sizes: &[f64]) -> Result<Self> {
         let recipe = match task.network.name.as_str() {
             "squeezenet1_1" | "alexnet" => IMAGENET,
             name if name.starts_with("llama") => TEXT,
@@ -79,17 +82,20 @@ impl PostTraining {
         let sizes = if sizes.is_empty() { recipe.sizes } else { sizes };
         let n_elements: f64 = task.network.parameters.iter().map(|p| p.len() as f64).sum();
         let file = |&size: &f64| {
-            if recipe.is_ratio {
-                (format!("ratio-{size}"), task.bytes(size))
+            Ok(if recipe.is_ratio {
+                (
+                    format!("ratio-{size}"),
+                    most_bytes(size, task.float_bytes() / size)?,
+                )
             } else {
-                (format!("bpw-{size}"), (size * n_elements / 8.0) as u64)
-            }
+                (format!("bpw-{size}"), most_bytes(size, size * n_elements / 8.0)?)
+            })
         };
-        Self {
+        Ok(Self {
             original,
-            files: sizes.iter().map(file).collect(),
+            files: sizes.iter().map(file).collect::<Result<_>>()?,
             recipe,
-        }
+        })
     }
 
     /// Sensitivities of layers, made once.
@@ -128,11 +134,18 @@ impl Recipe for PostTraining {
         Some(&self.original)
     }
 
-    fn files(&self) -> Vec<(String, String, Option<u64>)> {
-        let files = self.files.iter();
-        files
-            .map(|(name, _)| (name.clone(), "post-training".to_owned(), None))
-            .collect()
+    fn files(&self) -> Vec<FrontierFile> {
+        let recipe = &self.recipe;
+        let file = |(name, bytes): &(String, u64)| FrontierFile {
+            name: name.clone(),
+            how: "post-training",
+            settings: format!(
+                "{bytes} bytes, {} samples of {}",
+                recipe.samples, recipe.calibration
+            ),
+            seed: None,
+        };
+        self.files.iter().map(file).collect()
     }
 
     fn make(&self, task: &FrontierTask<'_>, index: usize, _: &mut dyn FnMut(&str)) -> Result<Vec<u8>> {

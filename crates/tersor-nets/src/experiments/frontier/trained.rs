@@ -1,6 +1,6 @@
 //! Files of networks that are trained to be small.
 
-use super::{FrontierTask, Recipe};
+use super::{FrontierFile, FrontierTask, Recipe, most_bytes};
 use crate::graph::Network;
 use crate::shrink::{ShrinkOptions, ShrinkTask, shrink};
 use crate::train::{EpochReport, Free, Optimizer, Schedule, Teacher, TrainOptions, TrainingRun};
@@ -13,8 +13,8 @@ use tersor_data::Augment;
 pub struct Trained {
     /// What is begun with; without it, networks are trained first.
     start: Option<Parameters>,
-    /// Seeds and ratios.
-    files: Vec<(u64, f64)>,
+    /// Seeds, ratios, and bytes.
+    files: Vec<(u64, f64, u64)>,
     recipe: PerNetwork,
 }
 
@@ -58,28 +58,35 @@ impl Trained {
     ///
     /// # Errors
     /// [`Error::Input`] for a network without one.
-    pub fn new(network: &Network, start: Option<Parameters>, ratios: &[f64], seeds: &[u64]) -> Result<Self> {
-        let recipe = match network.name.as_str() {
-            "lenet5" => DIGITS,
-            name if name.starts_with("resnet") && start.is_some() => CIFAR,
-            name if name.starts_with("resnet") => {
+    pub fn new(
+        task: &FrontierTask<'_>,
+        start: Option<Parameters>,
+        ratios: &[f64],
+        seeds: &[u64],
+    ) -> Result<Self> {
+        let network = task.network;
+        let recipe = match (network.name.as_str(), &start) {
+            ("lenet5", _) => DIGITS,
+            (name, Some(_)) if name.starts_with("resnet") => CIFAR,
+            (name, None) => {
                 return Err(Error::Input(format!(
-                    "{name}: give the trained weights to begin with"
+                    "{name} is not trained here; give --weights to begin with"
                 )));
             }
-            name => {
+            (name, Some(_)) => {
                 return Err(Error::Input(format!(
-                    "there is no frontier of {name} with training"
+                    "there is no recipe to train {name}; leave --trained out"
                 )));
             }
         };
         let ratios = if ratios.is_empty() { recipe.sizes } else { ratios };
-        let of_seed = |&seed: &u64| ratios.iter().map(move |&ratio| (seed, ratio));
-        Ok(Self {
-            start,
-            files: seeds.iter().flat_map(of_seed).collect(),
-            recipe,
-        })
+        let mut files = Vec::new();
+        for &seed in seeds {
+            for &ratio in ratios {
+                files.push((seed, ratio, most_bytes(ratio, task.float_bytes() / ratio)?));
+            }
+        }
+        Ok(Self { start, files, recipe })
     }
 
     /// The same with other numbers of passes: first training, while pruning, and in each stage.
@@ -154,19 +161,19 @@ impl Recipe for Trained {
         self.start.as_ref()
     }
 
-    fn files(&self) -> Vec<(String, String, Option<u64>)> {
-        let file = |&(seed, ratio): &(u64, f64)| {
-            (
-                format!("trained-{ratio}-{seed}"),
-                "trained".to_owned(),
-                Some(seed),
-            )
+    fn files(&self) -> Vec<FrontierFile> {
+        let ([dense, prune, stage], n_stages) = (self.recipe.epochs, self.recipe.n_stages);
+        let file = |&(seed, ratio, bytes): &(u64, f64, u64)| FrontierFile {
+            name: format!("trained-{ratio}-{seed}"),
+            how: "trained",
+            settings: format!("{bytes} bytes, epochs {dense}, {prune}, {n_stages} x {stage}"),
+            seed: Some(seed),
         };
         self.files.iter().map(file).collect()
     }
 
     fn make(&self, task: &FrontierTask<'_>, index: usize, say: &mut dyn FnMut(&str)) -> Result<Vec<u8>> {
-        let Some(&(seed, ratio)) = self.files.get(index) else {
+        let Some(&(seed, ratio, bytes)) = self.files.get(index) else {
             return Err(Error::Internal(format!("there is no file {index}")));
         };
         let examples = self
@@ -191,7 +198,7 @@ impl Recipe for Trained {
             progress: task.progress,
         };
         let options = ShrinkOptions {
-            bytes: task.bytes(ratio),
+            bytes,
             keep: None,
             prune: self.options(1, seed),
             stage: self.options(2, seed),

@@ -6,7 +6,7 @@ use crate::commands::net::{Task, open_weights};
 use crate::progress::Bar;
 use crate::table::{Align, Table};
 use crate::{Status, output};
-use anyhow::{Context as _, ensure};
+use anyhow::{bail, ensure};
 use tersor_nets::experiments::{
     FrontierTask, PostTraining, Recipe, Record, Records, Trained, check_frontier, frontier, frontier_svg,
 };
@@ -28,32 +28,15 @@ pub(crate) fn run(args: &ReproduceArgs, common: &Common) -> anyhow::Result<Statu
         drop(bar);
         return super::say_checked(&checked, args.json);
     }
-    let weights = args.weights.as_deref();
-    let start = weights
-        .map(|path| open_weights(&task.network, path))
-        .transpose()?;
-    let recipe: Box<dyn Recipe> = if args.trained || start.is_none() {
-        let trained = Trained::new(&task.network, start, &args.sizes, &args.seeds)?;
-        match args.epochs.as_deref() {
-            None => Box::new(trained),
-            Some(&[dense, prune, stage]) => Box::new(trained.with_epochs([dense, prune, stage])),
-            Some(_) => {
-                anyhow::bail!("--epochs takes three numbers: first training, while pruning, in each stage")
-            }
-        }
-    } else {
-        ensure!(
-            args.epochs.is_none(),
-            "--epochs is for networks that are trained; give --trained"
-        );
-        let start = start.context("give --weights")?;
-        Box::new(PostTraining::new(&work, start, &args.sizes))
-    };
+    let mut beside = Vec::new();
+    for path in &args.beside {
+        beside.extend(Records::read(path)?.records);
+    }
+    let recipe = recipe(args, &work)?;
+    super::make_folder(&args.output)?;
     let mut records = frontier(&work, recipe.as_ref(), &mut |line| bar.println(line))?;
     drop(bar);
-    for path in &args.beside {
-        records.records.extend(Records::read(path)?.records);
-    }
+    records.records.extend(beside);
     let picture = args.output.join("frontier.svg");
     tersor::write_file(
         &picture,
@@ -66,6 +49,35 @@ pub(crate) fn run(args: &ReproduceArgs, common: &Common) -> anyhow::Result<Statu
         output::out(&describe(&records.records))?;
     }
     Ok(Status::Done)
+}
+
+fn recipe(args: &ReproduceArgs, work: &FrontierTask<'_>) -> anyhow::Result<Box<dyn Recipe>> {
+    let weights = args.weights.as_deref();
+    let start = weights.map(|path| open_weights(work.network, path)).transpose()?;
+    match start {
+        Some(start) if !args.trained => {
+            ensure!(
+                args.epochs.is_none() && args.seeds.is_empty(),
+                "--epochs and --seeds are for networks that are trained; give --trained"
+            );
+            Ok(Box::new(PostTraining::new(work, start, &args.sizes)?))
+        }
+        start => {
+            let has_start = start.is_some();
+            let trained = Trained::new(work, start, &args.sizes, super::seeds(args))?;
+            let Some(epochs) = args.epochs.as_deref() else {
+                return Ok(Box::new(trained));
+            };
+            let &[dense, prune, stage] = epochs else {
+                bail!("--epochs takes three numbers: first training, while pruning, in each stage");
+            };
+            ensure!(
+                dense == 0 || !has_start,
+                "the first of --epochs is of the training that --weights stands in for; give 0"
+            );
+            Ok(Box::new(trained.with_epochs([dense, prune, stage])))
+        }
+    }
 }
 
 fn describe(records: &[Record]) -> String {

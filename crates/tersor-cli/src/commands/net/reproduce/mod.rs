@@ -9,16 +9,26 @@ use crate::args::net::{ExperimentArg, ReproduceArgs};
 use crate::output;
 use crate::table::{Align, Table};
 use anyhow::Context as _;
+use std::path::Path;
 use tersor_nets::experiments::Checked;
 
 pub(crate) fn run(args: &ReproduceArgs, common: &Common) -> anyhow::Result<Status> {
-    if !args.check {
-        std::fs::create_dir_all(&args.output)
-            .with_context(|| format!("cannot make {}", args.output.display()))?;
-    }
     match args.experiment {
         ExperimentArg::Table1 => table1::run(args, common),
         ExperimentArg::Frontier => frontier::run(args, common),
+    }
+}
+
+fn make_folder(path: &Path) -> anyhow::Result<()> {
+    std::fs::create_dir_all(path).with_context(|| format!("cannot make {}", path.display()))
+}
+
+/// The seeds asked for, or those of the published results.
+fn seeds(args: &ReproduceArgs) -> &[u64] {
+    if args.seeds.is_empty() {
+        &[1, 2, 3]
+    } else {
+        &args.seeds
     }
 }
 
@@ -43,6 +53,8 @@ fn describe_check(checked: &[Checked]) -> String {
         ("now", Align::Right),
         ("accuracy %", Align::Right),
         ("now", Align::Right),
+        ("loss", Align::Right),
+        ("now", Align::Right),
         ("", Align::Left),
     ]);
     for c in checked {
@@ -52,6 +64,8 @@ fn describe_check(checked: &[Checked]) -> String {
             output::thousands(c.bytes[1]),
             format!("{:.2}", 100.0 * c.accuracy[0]),
             format!("{:.2}", 100.0 * c.accuracy[1]),
+            format!("{:.5}", c.loss[0]),
+            format!("{:.5}", c.loss[1]),
             if c.is_same {
                 "same".into()
             } else {

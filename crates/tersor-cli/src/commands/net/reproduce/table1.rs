@@ -16,6 +16,13 @@ pub(crate) fn run(args: &ReproduceArgs, common: &Common) -> anyhow::Result<Statu
     if args.task.net != "lenet5" {
         bail!("table1 is there for lenet5, not for {:?}", args.task.net);
     }
+    let of_frontier =
+        args.weights.is_some() || args.trained || !args.sizes.is_empty() || !args.beside.is_empty();
+    if of_frontier {
+        bail!(
+            "--weights, --trained, --sizes and --beside are for the experiment frontier; table1 trains its networks"
+        );
+    }
     let epochs = args.epochs.as_deref().unwrap_or(&Table1Options::EPOCHS);
     let &[dense, prune, augmented, finetune] = epochs else {
         bail!("--epochs takes four numbers: dense, while pruning, augmented, fine-tuning");
@@ -27,9 +34,10 @@ pub(crate) fn run(args: &ReproduceArgs, common: &Common) -> anyhow::Result<Statu
         drop(bar);
         return super::say_checked(&checked, args.json);
     }
+    super::make_folder(&args.output)?;
     let options = Table1Options {
         data: &args.task.data,
-        seeds: &args.seeds,
+        seeds: super::seeds(args),
         epochs: [dense, prune, augmented, finetune],
     };
     let report = table1(&options, &args.output, &device, &bar, |line| bar.println(line))?;
