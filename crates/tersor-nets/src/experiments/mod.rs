@@ -8,7 +8,7 @@ mod record;
 mod table1;
 
 pub use demo::{DemoOptions, DemoReport, demo};
-pub use frontier::{FrontierTask, PostTraining, Recipe, Trained, check_frontier, frontier};
+pub use frontier::{FrontierFile, FrontierTask, PostTraining, Recipe, Trained, check_frontier, frontier};
 pub use methods::{Measured, MethodRow, PAPER_METHODS};
 pub use picture::{frontier_svg, table1_svg};
 pub use record::{Checked, Origin, Record, Records, Score};
