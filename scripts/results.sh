@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # Writes the tables and pictures of docs/results/quantizers/, every method, scope and coder at 2, 3 and 4 bits per weight on
-# real networks, and those of docs/results/limit/, how far methods are from the rate-distortion bound. TERSOR_DATA names the folder that holds weights/ with them, TERSOR the command; without it, it is built.
+# real networks, and those of docs/results/limit/, how far methods are from the rate-distortion bound. TERSOR_DATA names the
+# folder that holds weights/ with them, TERSOR the command; without it, it is built.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 : "${TERSOR_DATA:?names the folder that holds weights/}"

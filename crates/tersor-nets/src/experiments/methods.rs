@@ -74,7 +74,7 @@ impl Bench<'_> {
         let summary = scores.summary();
         Ok(Measured {
             bytes,
-            ratio: 4.0 * self.network.n_trainable() as f64 / bytes.max(1) as f64,
+            ratio: self.network.ratio(bytes),
             accuracy: summary.accuracy,
             loss: summary.loss,
         })

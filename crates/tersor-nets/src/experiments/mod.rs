@@ -7,9 +7,26 @@ mod picture;
 mod record;
 mod table1;
 
+use crate::train::{Optimizer, Schedule, TrainOptions};
+
 pub use demo::{DemoOptions, DemoReport, demo};
 pub use frontier::{FrontierFile, FrontierTask, PostTraining, Recipe, Trained, check_frontier, frontier};
 pub use methods::{Measured, MethodRow, PAPER_METHODS};
 pub use picture::{frontier_svg, table1_svg};
 pub use record::{Checked, Origin, Record, Records, Score};
 pub use table1::{Table1Network, Table1Options, Table1Report, Table1Row, check_table1, table1};
+
+/// How the experiments train: Adam, whose rate rises over the first tenth and falls as half a cosine.
+fn adam(epochs: usize, peak: f64, seed: u64) -> TrainOptions {
+    TrainOptions {
+        epochs,
+        batch: 128,
+        seed,
+        optimizer: Optimizer::ADAM,
+        schedule: Schedule::Cosine {
+            peak,
+            warmup: 0.1,
+            floor: 0.01,
+        },
+    }
+}

@@ -7,6 +7,7 @@ use crate::graph::{Input, Network};
 use crate::shared::to_parameters;
 use crate::{Error, Parameters, Result, Selection, Subset};
 use burn::tensor::Device;
+use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use std::path::{Path, PathBuf};
 use tersor::Progress;
@@ -69,6 +70,21 @@ pub struct Records {
     pub records: Vec<Record>,
 }
 
+/// Reads what an experiment wrote.
+pub(super) fn read_json<T: DeserializeOwned>(path: &Path) -> Result<T> {
+    let text = std::fs::read_to_string(path).map_err(|source| Error::Io {
+        path: path.to_owned(),
+        source,
+    })?;
+    serde_json::from_str(&text).map_err(|e| Error::Input(format!("{}: {e}", path.display())))
+}
+
+/// Writes what an experiment found.
+pub(super) fn write_json(path: &Path, value: &impl Serialize) -> Result<()> {
+    let text = serde_json::to_string_pretty(value).map_err(|e| Error::Internal(e.to_string()))?;
+    Ok(tersor::write_file(path, text.as_bytes(), true)?)
+}
+
 /// Name of the records in the folder of an experiment.
 const RECORDS: &str = "records.json";
 
@@ -90,11 +106,7 @@ impl Records {
     /// # Errors
     /// [`Error::Io`] and [`Error::Input`] if the file cannot be read.
     pub fn read(path: &Path) -> Result<Self> {
-        let text = std::fs::read_to_string(path).map_err(|source| Error::Io {
-            path: path.to_owned(),
-            source,
-        })?;
-        serde_json::from_str(&text).map_err(|e| Error::Input(format!("{}: {e}", path.display())))
+        read_json(path)
     }
 
     /// Writes them to a folder.
@@ -102,8 +114,7 @@ impl Records {
     /// # Errors
     /// As [`tersor::write_file`].
     pub fn save(&self, folder: &Path) -> Result<()> {
-        let text = serde_json::to_string_pretty(self).map_err(|e| Error::Internal(e.to_string()))?;
-        Ok(tersor::write_file(&folder.join(RECORDS), text.as_bytes(), true)?)
+        write_json(&folder.join(RECORDS), self)
     }
 
     /// Makes a folder's records belong to an origin.
@@ -166,21 +177,20 @@ impl Ruler<'_> {
             keep_logits: true,
             ..EvaluateOptions::default()
         };
-        self.evaluate(original, &parse(selections)?, &options)
-            .map(Reference)
+        let examples = self.union(&parse(selections)?)?;
+        self.evaluate(original, &examples, &options).map(Reference)
     }
 
     fn evaluate(
         &self,
         parameters: &Parameters,
-        selections: &[Selection],
+        examples: &Subset<'_>,
         options: &EvaluateOptions<'_>,
     ) -> Result<Scores> {
-        let examples = self.union(selections)?;
         evaluate(
             self.network,
             parameters,
-            &examples,
+            examples,
             self.device,
             options,
             self.progress,
@@ -197,23 +207,23 @@ impl Ruler<'_> {
         let (quantized, bytes) = read(path)?;
         let parameters = to_parameters(self.network, &quantized)?;
         let parsed = parse(selections)?;
+        let examples = self.union(&parsed)?;
         let options = EvaluateOptions {
             reference: reference.map(|r| &r.0),
             ..EvaluateOptions::default()
         };
-        let decoded = self.evaluate(&parameters, &parsed, &options)?;
+        let decoded = self.evaluate(&parameters, &examples, &options)?;
         if !decoded.summary().perplexity.is_finite() {
             let file = path.display();
             return Err(Error::Input(format!(
                 "{file}: the loss of what it holds is not finite"
             )));
         }
-        let indices = self.union(&parsed)?.indices;
         let score = |(text, selection): (&&str, &Selection)| {
             // A row for each image; texts have one selection, which means all rows.
             let part = |scores: &Scores| match parsed.len() {
                 1 => scores.clone(),
-                _ => scores.filtered(|row| indices.get(row).is_some_and(|&i| selection.contains(i))),
+                _ => scores.filtered(|row| examples.indices.get(row).is_some_and(|&i| selection.contains(i))),
             };
             let (decoded, original) = (part(&decoded), reference.map(|r| part(&r.0)));
             Ok(Score {
@@ -225,11 +235,6 @@ impl Ruler<'_> {
         };
         let scores = selections.iter().zip(&parsed).map(score).collect::<Result<_>>()?;
         Ok((bytes, scores))
-    }
-
-    /// The paper's ratio of a file of so many bytes.
-    pub(super) fn ratio(&self, bytes: u64) -> f64 {
-        4.0 * self.network.n_trainable() as f64 / bytes.max(1) as f64
     }
 }
 

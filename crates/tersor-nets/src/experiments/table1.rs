@@ -1,8 +1,9 @@
 //! The LeNet row of the paper's Table 1: pruned to 8.55 %, four quantizers at the paper's ratios, gaps and Huffman codes,
 //! shared values fine-tuned; three seeds, whole files.
 
+use super::adam;
 use super::methods::{Bench, MethodRow, PAPER_METHODS, lossless_bytes, read};
-use super::record::Checked;
+use super::record::{Checked, read_json, write_json};
 use crate::Subset;
 use crate::evaluate::{EvaluateOptions, evaluate};
 use crate::examples::Examples;
@@ -11,7 +12,7 @@ use crate::prune::{PruneOptions, Pruner, Scope as PruneScope, Score, apply, mask
 use crate::sensitivity::{Recorded, second_order, write_sensitivities};
 use crate::shared::{FinetuneOptions, to_parameters};
 use crate::task::{DataOptions, open_data};
-use crate::train::{Constraint, Free, Optimizer, OptimizerState, Schedule, TrainOptions, TrainingRun};
+use crate::train::{Constraint, Free, OptimizerState, Schedule, TrainOptions, TrainingRun};
 use crate::{Error, Parameters, Result, models};
 use burn::tensor::Device;
 use serde::{Deserialize, Serialize};
@@ -93,20 +94,6 @@ struct Fixed(crate::prune::Masks);
 impl Constraint for Fixed {
     fn parameters(&mut self, parameters: &mut Parameters, _: &OptimizerState, _: f64) {
         apply(&self.0, parameters);
-    }
-}
-
-fn adam(epochs: usize, peak: f64, seed: u64) -> TrainOptions {
-    TrainOptions {
-        epochs,
-        batch: 128,
-        seed,
-        optimizer: Optimizer::ADAM,
-        schedule: Schedule::Cosine {
-            peak,
-            warmup: 0.1,
-            floor: 0.01,
-        },
     }
 }
 
@@ -286,8 +273,7 @@ impl Setting<'_> {
     }
 
     fn save(&self, report: &Table1Report) -> Result<()> {
-        let text = serde_json::to_string_pretty(report).map_err(|e| Error::Internal(e.to_string()))?;
-        Ok(tersor::write_file(&self.path(REPORT), text.as_bytes(), true)?)
+        write_json(&self.path(REPORT), report)
     }
 }
 
@@ -307,14 +293,7 @@ fn read_report(folder: &Path) -> Result<Option<Table1Report>> {
     if !path.is_file() {
         return Ok(None);
     }
-    let text = std::fs::read_to_string(&path).map_err(|source| Error::Io {
-        path: path.clone(),
-        source,
-    })?;
-    let report = serde_json::from_str(&text);
-    report
-        .map(Some)
-        .map_err(|e| Error::Input(format!("{}: {e}", path.display())))
+    read_json(&path).map(Some)
 }
 
 /// Makes the table in `folder`: a report, the files behind its rows, and the state of every training, from which a killed

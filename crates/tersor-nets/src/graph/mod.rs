@@ -113,6 +113,16 @@ impl Network {
             .sum()
     }
 
+    /// Bytes of the trainable parameters, four each.
+    pub fn float_bytes(&self) -> f64 {
+        4.0 * self.n_trainable() as f64
+    }
+
+    /// The paper's ratio of a file of so many bytes.
+    pub fn ratio(&self, bytes: u64) -> f64 {
+        self.float_bytes() / bytes.max(1) as f64
+    }
+
     /// Index of a parameter.
     pub fn parameter(&self, name: &str) -> Option<usize> {
         self.parameters.iter().position(|p| p.name == name)

@@ -74,10 +74,6 @@ pub fn shrink_to_accuracy(
     let mut bytes = options.bytes;
     for _ in 0..goal.max_sizes {
         let folder = task.folder.join(format!("{bytes}-bytes"));
-        std::fs::create_dir_all(&folder).map_err(|source| Error::Io {
-            path: folder.clone(),
-            source,
-        })?;
         let task = ShrinkTask {
             folder: &folder,
             ..*task

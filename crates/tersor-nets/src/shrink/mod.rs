@@ -111,11 +111,15 @@ impl<'a> Identity<'a> {
     }
 }
 
-/// Writes into the folder which run it belongs to.
+/// Makes the folder, if it is not there, and writes into it which run it belongs to.
 ///
 /// # Errors
-/// [`Error::Input`] if it belongs to another, [`Error::Io`] if that cannot be read.
+/// [`Error::Input`] if it belongs to another, [`Error::Io`] if it cannot be made or read.
 fn claim(task: &ShrinkTask<'_>, start: &Parameters, options: &ShrinkOptions) -> Result<()> {
+    std::fs::create_dir_all(task.folder).map_err(|source| Error::Io {
+        path: task.folder.to_owned(),
+        source,
+    })?;
     let identity = Identity::new(task, start, options);
     let text = serde_json::to_string_pretty(&identity).map_err(|e| Error::Internal(e.to_string()))?;
     let path = task.folder.join("shrink.json");

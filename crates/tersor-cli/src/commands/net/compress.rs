@@ -79,7 +79,7 @@ pub(crate) fn run(args: &CompressArgs, common: &Common) -> anyhow::Result<Status
     let bytes = compressed.bytes.len();
     let report = Report {
         bytes,
-        ratio_paper: 4.0 * task.network.n_trainable() as f64 / bytes as f64,
+        ratio_paper: task.network.ratio(bytes as u64),
         slope: compressed.report.slope,
         seconds: begun.elapsed().as_secs_f64(),
         repair: found.repair,

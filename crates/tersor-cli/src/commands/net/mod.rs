@@ -223,7 +223,7 @@ fn target_bytes(
     let bytes = size
         .map(|n| n as f64)
         .or(bpw.map(|bpw| bpw * n_elements / 8.0))
-        .or(ratio.map(|ratio| 4.0 * network.n_trainable() as f64 / ratio));
+        .or(ratio.map(|ratio| network.float_bytes() / ratio));
     if let Some(bytes) = bytes.filter(|b| !(*b >= 1.0 && b.is_finite())) {
         bail!("the target is {bytes} bytes; it must be at least 1");
     }

@@ -57,8 +57,6 @@ pub(crate) fn run(args: &ShrinkArgs, common: &Common) -> anyhow::Result<Status> 
         coder: coder.unwrap_or(Coder::Context),
     };
     let folder = &args.folder;
-    std::fs::create_dir_all(folder)
-        .with_context(|| format!("cannot make the folder {}", folder.display()))?;
     let examples = args.steps.examples.of(task.train()?)?;
     let teacher = teacher(&args.steps, &start, &task.device)?;
     let bar = Bar::new(common.quiet);
@@ -97,7 +95,7 @@ pub(crate) fn run(args: &ShrinkArgs, common: &Common) -> anyhow::Result<Status> 
     drop(bar);
     tersor::write_file(&args.output.output, &shrunk.bytes, args.output.force)?;
     let report = Report {
-        ratio_paper: 4.0 * task.network.n_trainable() as f64 / shrunk.bytes.len() as f64,
+        ratio_paper: task.network.ratio(shrunk.bytes.len() as u64),
         held_out,
         tried,
         shrunk: &shrunk.report,

@@ -37,11 +37,6 @@ impl FrontierTask<'_> {
             progress: self.progress,
         }
     }
-
-    /// Bytes of a network at four for each trainable parameter, to which ratios refer.
-    fn float_bytes(&self) -> f64 {
-        4.0 * self.network.n_trainable() as f64
-    }
 }
 
 /// A file that a recipe makes.
@@ -125,7 +120,7 @@ pub fn frontier(task: &FrontierTask<'_>, recipe: &dyn Recipe, say: &mut dyn FnMu
             settings,
             seed,
             bytes,
-            ratio: ruler.ratio(bytes),
+            ratio: task.network.ratio(bytes),
             scores,
         };
         say(&describe(&record));

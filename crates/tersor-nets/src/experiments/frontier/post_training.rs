@@ -85,7 +85,7 @@ impl PostTraining {
             Ok(if recipe.is_ratio {
                 (
                     format!("ratio-{size}"),
-                    most_bytes(size, task.float_bytes() / size)?,
+                    most_bytes(size, task.network.float_bytes() / size)?,
                 )
             } else {
                 (format!("bpw-{size}"), most_bytes(size, size * n_elements / 8.0)?)

@@ -1,9 +1,10 @@
 //! Files of networks that are trained to be small.
 
 use super::{FrontierFile, FrontierTask, Recipe, most_bytes};
+use crate::experiments::adam;
 use crate::graph::Network;
 use crate::shrink::{ShrinkOptions, ShrinkTask, shrink};
-use crate::train::{EpochReport, Free, Optimizer, Schedule, Teacher, TrainOptions, TrainingRun};
+use crate::train::{EpochReport, Free, Teacher, TrainOptions, TrainingRun};
 use crate::{Error, Parameters, Result, Selection, Subset};
 use tersor_codec::Coder;
 use tersor_data::Augment;
@@ -83,7 +84,11 @@ impl Trained {
         let mut files = Vec::new();
         for &seed in seeds {
             for &ratio in ratios {
-                files.push((seed, ratio, most_bytes(ratio, task.float_bytes() / ratio)?));
+                files.push((
+                    seed,
+                    ratio,
+                    most_bytes(ratio, task.network.float_bytes() / ratio)?,
+                ));
             }
         }
         Ok(Self { start, files, recipe })
@@ -106,19 +111,9 @@ impl Trained {
     }
 
     fn options(&self, part: usize, seed: u64) -> TrainOptions {
-        let [epochs, peak] = [self.recipe.epochs.map(|e| e as f64), self.recipe.rates]
-            .map(|values| values.get(part).copied().unwrap_or(0.0));
-        TrainOptions {
-            epochs: epochs as usize,
-            batch: 128,
-            seed,
-            optimizer: Optimizer::ADAM,
-            schedule: Schedule::Cosine {
-                peak,
-                warmup: 0.1,
-                floor: 0.01,
-            },
-        }
+        let epochs = self.recipe.epochs.get(part).copied().unwrap_or_default();
+        let peak = self.recipe.rates.get(part).copied().unwrap_or_default();
+        adam(epochs, peak, seed)
     }
 
     /// The network that pruning begins with.
@@ -185,10 +180,6 @@ impl Recipe for Trained {
         let temperature = self.recipe.temperature;
         let teacher = temperature.map(|t| Teacher::new(&start, t, task.device));
         let folder = task.folder.join(format!("shrink-{ratio}-{seed}"));
-        std::fs::create_dir_all(&folder).map_err(|source| Error::Io {
-            path: folder.clone(),
-            source,
-        })?;
         let work = ShrinkTask {
             network: task.network,
             examples: &examples,
