@@ -1,6 +1,7 @@
 //! The neighbours of an element, and what they say together.
 
-use super::walk::UNIT;
+use super::logistic::log2;
+use super::walk::{LEAST, UNIT};
 
 /// Largest magnitude of a neighbour.
 const MAX_NEIGHBOUR: u32 = 32;
@@ -36,7 +37,7 @@ const WEIGHTS: [[u32; 4]; N_NEIGHBOURS] = [
 
 /// Where a number is in a sum, and how many bits of it it takes.
 type Field = (u32, u32);
-pub(super) const NEAR: Field = (0, 8);
+const NEAR: Field = (0, 8);
 pub(super) const BEFORE: Field = (8, 4);
 pub(super) const AROUND: Field = (12, 8);
 pub(super) const SIGNS: Field = (20, 8);
@@ -79,13 +80,51 @@ pub(super) fn part(sum: u32, (first, n): Field) -> u32 {
     sum >> first & ((1 << n) - 1)
 }
 
+/// What the nearest neighbours are taken to weigh where there are none, and what they weigh where there are all.
+const NO_NEIGHBOURS: usize = 2;
+const MAX_WEIGHT: usize = NO_NEIGHBOURS + 6;
+/// Weighted sums of the nearest neighbours' magnitudes.
+const N_SUMS: usize = 1 << NEAR.1;
+
+/// Logarithms of the mean magnitude nearby over a tensor's, by the neighbours' weight and their sum.
+#[derive(Clone, Debug)]
+pub(super) struct Near {
+    logs: Vec<i32>,
+    least_weight: usize,
+}
+
+impl Near {
+    /// Logarithms for the taps of a tensor of a mean magnitude.
+    pub(super) fn new(taps: &[Tap], mean: u32) -> Self {
+        let least_weight = taps.iter().map(|tap| tap.weight).min().unwrap_or(MAX_WEIGHT);
+        let log = |weight: usize, sum: usize| {
+            let near = sum as u32 * (UNIT / weight as u32);
+            log2(near + mean / 4 + LEAST) - log2(mean + LEAST)
+        };
+        let logs =
+            (least_weight..=MAX_WEIGHT).flat_map(|weight| (0..N_SUMS).map(move |sum| log(weight, sum)));
+        Self {
+            logs: logs.collect(),
+            least_weight,
+        }
+    }
+
+    /// That of a sum of neighbours at a tap.
+    #[inline(always)]
+    pub(super) fn log(&self, tap: Tap, sum: u32) -> i32 {
+        let row = tap.weight.saturating_sub(self.least_weight);
+        let log = self.logs.get(row * N_SUMS + part(sum, NEAR) as usize);
+        log.copied().unwrap_or(0)
+    }
+}
+
 /// Where the neighbours of one tap are.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Tap {
     /// All ones for a neighbour that there is, else zero.
     pub(super) masks: [i8; N_NEIGHBOURS],
-    /// Turns a weighted sum of the nearest neighbours to a mean.
-    pub(super) share: u32,
+    /// Weights of the nearest neighbours that there are, and [`NO_NEIGHBOURS`].
+    pub(super) weight: usize,
 }
 
 impl Tap {
@@ -93,15 +132,15 @@ impl Tap {
         let (x, y) = (tap % width, tap / width);
         let right = x + 1 < width;
         let there = [x > 0, y > 0, x > 0 && y > 0, y > 0 && right, y > 1, x > 1];
-        let [left, up, up_left, up_right, ..] = there.map(u32::from);
+        let [left, up, up_left, up_right, ..] = there.map(usize::from);
         Self {
             masks: there.map(|t| -i8::from(t)),
-            share: UNIT / (2 * left + 2 * up + up_left + up_right + 2),
+            weight: 2 * left + 2 * up + up_left + up_right + NO_NEIGHBOURS,
         }
     }
 
     pub(super) const IN_MATRIX: Self = Self {
         masks: [-1; N_NEIGHBOURS],
-        share: UNIT / 8,
+        weight: MAX_WEIGHT,
     };
 }

@@ -3,14 +3,14 @@
 use super::counter::rate;
 use super::logistic::{exp2, log2};
 use super::mixer::Mixer;
-use super::neighbours::{AROUND, BEFORE, LEFT, N_NEIGHBOURS, NEAR, SIGNS, Tap, UP, UP2, offsets, part, sum};
+use super::neighbours::{AROUND, BEFORE, LEFT, N_NEIGHBOURS, Near, SIGNS, Tap, UP, UP2, offsets, part, sum};
 use super::segment::Extent;
 use super::shape::{Kind, Shape};
 
 /// A magnitude of 1 in the units of means.
 pub(super) const UNIT: u32 = 1 << 16;
 /// Means are taken for a little more, so that their logarithms have a bound: 2^-12.
-const LEAST: u32 = 16;
+pub(super) const LEAST: u32 = 16;
 /// Largest magnitude that statistics see.
 pub(super) const MAX_MAGNITUDE: u32 = 255;
 /// Sum of magnitudes that rows, and columns, are taken to have had before the first.
@@ -94,6 +94,7 @@ pub(super) struct Walk {
     /// How far back the neighbours are.
     offsets: [usize; N_NEIGHBOURS],
     taps: Vec<Tap>,
+    near: Near,
     /// Place in the kernel.
     tap: usize,
     /// Mean magnitude per column, counted from where the walk began.
@@ -102,8 +103,7 @@ pub(super) struct Walk {
     /// How many rows columns are taken to have had before the first, and how far the next one moves them.
     column_prior: u32,
     column_rate: u32,
-    /// Mean magnitude of all elements, and its logarithm.
-    tensor: u32,
+    /// Logarithm of the mean magnitude of all elements.
     log_tensor: i32,
     /// Logarithm of the magnitudes of the row over those that its columns let expect, at the start of the kernel.
     row: i32,
@@ -144,13 +144,13 @@ impl Walk {
             history: vec![0; margin + n],
             here: margin,
             offsets,
+            near: Near::new(&taps, mean),
             taps,
             tap,
             columns: columns(shape, n, mean, &statistics.rows),
             column: 0,
             column_prior,
             column_rate: rate(column_prior),
-            tensor: mean,
             log_tensor: log2(mean + LEAST),
             row: 0,
             kernel_sum: 0,
@@ -170,10 +170,10 @@ impl Walk {
     /// What is known of the next element.
     #[inline(always)]
     pub(super) fn site(&self, statistics: &Statistics) -> Site {
-        let Tap { masks, share } = self.taps.get(self.tap).copied().unwrap_or_default();
+        let tap = self.taps.get(self.tap).copied().unwrap_or_default();
         let neighbour = |i: usize| {
             let value = self.history.get(self.here.wrapping_sub(self.offsets[i]));
-            value.copied().unwrap_or(0) & masks[i]
+            value.copied().unwrap_or(0) & tap.masks[i]
         };
         let neighbours: [i8; N_NEIGHBOURS] = std::array::from_fn(neighbour);
         let sum = sum(neighbours);
@@ -181,7 +181,7 @@ impl Walk {
         let tensor = self.log_tensor;
         let column = log2(self.columns.get(self.column).copied().unwrap_or(0) + LEAST) - tensor;
         let row = self.row;
-        let near = log2(part(sum, NEAR) * share + self.tensor / 4 + LEAST) - tensor;
+        let near = self.near.log(tap, sum);
         let features = [row, column, near, 256];
         let kind = self.shape.kind;
         let expected = tensor + statistics.units[kind as usize].mix(&features);
