@@ -123,25 +123,26 @@ fn cells(source: &Source, step: f64, first: i64, (beta, n_levels): (f64, usize))
     sums.into_iter().map(|(_, sum)| cell(sum)).collect()
 }
 
+/// Normal deviates, from sums of uniform ones.
+#[cfg(test)]
+pub(crate) fn normal(n: usize) -> Vec<f32> {
+    let mut state = 7u64;
+    let mut uniform = || {
+        state ^= state << 13;
+        state ^= state >> 7;
+        state ^= state << 17;
+        (state >> 11) as f64 / (1u64 << 53) as f64
+    };
+    (0..n)
+        .map(|_| ((0..12).map(|_| uniform()).sum::<f64>() - 6.0) as f32)
+        .collect()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::grid::{Grid, assign, histogram};
     use crate::price::StaticPrices;
-
-    /// Normal deviates, from sums of uniform ones.
-    fn normal(n: usize) -> Vec<f32> {
-        let mut state = 7u64;
-        let mut uniform = || {
-            state ^= state << 13;
-            state ^= state >> 7;
-            state ^= state << 17;
-            (state >> 11) as f64 / (1u64 << 53) as f64
-        };
-        (0..n)
-            .map(|_| ((0..12).map(|_| uniform()).sum::<f64>() - 6.0) as f32)
-            .collect()
-    }
 
     #[test]
     fn of_a_normal_source_it_is_the_known_one() {

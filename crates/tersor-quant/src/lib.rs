@@ -12,6 +12,7 @@
 //! | [`uniform`] | cells of one width, values on the grid or cell means | falls with the step: asymptotically right for entropy codes |
 //! | [`ecsq`] | free | in the objective, order 0 |
 //! | [`grid`] | multiples of a step, no table | in the assignment, at any [`RateModel`]'s prices |
+//! | [`trellis`] | multiples of a step, every other one | in the assignment, order 0: a measure of what files could gain |
 //! | [`feedback`] | multiples of a step | in the assignment, also at a [`SequentialPrice`]; later columns make errors good |
 //!
 //! All work in two phases: *design* sees all parts ([`Source`]s) and makes a codebook, *assign* turns one
@@ -28,6 +29,7 @@ pub mod feedback;
 pub mod grid;
 pub mod kmeans;
 pub mod sensitivity;
+pub mod trellis;
 pub mod uniform;
 
 mod atoms;

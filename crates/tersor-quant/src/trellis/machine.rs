@@ -1,0 +1,96 @@
+//! The states of a trellis and what they allow.
+
+/// Number of states.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum States {
+    /// Four.
+    Four,
+    /// Eight.
+    Eight,
+}
+
+/// Most states.
+pub(super) const MAX_STATES: usize = 8;
+
+/// Quantizers: one of the even multiples of the step, one of the odd ones and zero.
+pub(super) const N_QUANTIZERS: usize = 2;
+
+impl States {
+    /// How many.
+    pub const fn count(self) -> usize {
+        match self {
+            States::Four => 4,
+            States::Eight => 8,
+        }
+    }
+
+    /// The state after an index of this parity.
+    ///
+    /// A systematic feedback encoder: the lowest bit of a state is its quantizer, and goes back in by the check polynomial 5 (octal) of four
+    /// states and 13 of eight; the parity goes in by 2 and 4.
+    #[inline]
+    pub(super) const fn next(self, state: usize, odd: bool) -> usize {
+        let (input, feedback) = match self {
+            States::Four => (0b01, 0b10),
+            States::Eight => (0b010, 0b101),
+        };
+        let mut next = state >> 1;
+        if odd {
+            next ^= input;
+        }
+        if state & 1 == 1 {
+            next ^= feedback;
+        }
+        next
+    }
+}
+
+/// The quantizer of a state.
+#[inline]
+pub(super) const fn quantizer(state: usize) -> usize {
+    state & 1
+}
+
+/// The multiple of the step that an index stands for.
+#[inline]
+pub(super) const fn multiple(quantizer: usize, index: i32) -> i64 {
+    2 * index as i64 - if quantizer == 1 { index.signum() as i64 } else { 0 }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_state_has_two_followers_and_two_forerunners_and_paths_part_for_long() {
+        for (states, constraint) in [(States::Four, 2), (States::Eight, 3)] {
+            let n = states.count();
+            for state in 0..n {
+                let next = [false, true].map(|odd| states.next(state, odd));
+                assert!(next[0] != next[1] && next.iter().all(|&s| s < n));
+                let before = (0..n).flat_map(|s| [(s, false), (s, true)]);
+                let before: Vec<_> = before.filter(|&(s, odd)| states.next(s, odd) == state).collect();
+                assert_eq!(before.len(), 2);
+                assert_eq!(quantizer(before[0].0), quantizer(before[1].0), "{state}");
+                // Two paths that part meet again after as many steps as there are bits of state, or later.
+                let mut apart = [vec![next[0]], vec![next[1]]];
+                for _ in 1..constraint {
+                    apart = apart.map(|states_now| {
+                        let both = states_now
+                            .iter()
+                            .flat_map(|&s| [states.next(s, false), states.next(s, true)]);
+                        both.collect()
+                    });
+                    assert!(apart[0].iter().all(|s| !apart[1].contains(s)), "{state}");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn the_quantizers_share_zero_and_halve_the_rest() {
+        let multiples = |q| (-3..=3).map(|i| multiple(q, i)).collect::<Vec<_>>();
+        assert_eq!(multiples(0), [-6, -4, -2, 0, 2, 4, 6]);
+        assert_eq!(multiples(1), [-5, -3, -1, 0, 1, 3, 5]);
+    }
+}
