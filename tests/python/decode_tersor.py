@@ -765,12 +765,14 @@ class ContextGroup:
         n_levels = len(tensor.codebook.levels)
         if n == 0 or n_levels == 1:
             return [0] * n
-        centre = tensor.codebook.zero_symbol
-        if centre is None or self.decoder.bit("own"):
+        centre, state = tensor.codebook.zero_symbol, None
+        if centre is not None and len(tensor.shape) > 1 and self.decoder.bit("on_trellis"):
+            state = self.decoder.tree(3, "state")
+        elif centre is None or self.decoder.bit("own"):
             centre = self.centres[n_levels % 64] + self.difference("centre")
             require(0 <= centre < n_levels, "a centre outside of the alphabet")
             self.centres[n_levels % 64] = centre
-        segment = Segment(self, tensor.shape, first, n, n_levels, centre)
+        segment = Segment(self, tensor.shape, first, n, n_levels, centre, state)
         key = n_levels % 64 if segment.kind == 0 else -segment.kind
         mean = self.means[key] + self.difference("mean")
         require(0 <= mean <= 48, "a mean beyond 256")
@@ -786,9 +788,10 @@ class ContextGroup:
 class Segment:
     """§6.2 to §6.4."""
 
-    def __init__(self, group, shape, first, n, n_levels, centre):
+    def __init__(self, group, shape, first, n, n_levels, centre, state):
         self.group, self.n, self.n_levels = group, n, n_levels
-        self.below, self.above = centre, n_levels - 1 - centre
+        self.below, self.above = self.ends = centre, n_levels - 1 - centre
+        self.state, self.q = state, 0
         inner = math.prod(shape[2:])
         self.kind = 0 if len(shape) < 2 else 2 if 2 <= inner <= 1024 else 1
         self.k = inner if self.kind == 2 else 1
@@ -814,8 +817,13 @@ class Segment:
         distances = []
         for i in range(self.n):
             self.site(i)
-            distances.append(self.distance())
-            self.push(distances[-1], i)
+            if self.state is None:
+                distances.append(self.distance())
+                self.push(distances[-1], i)
+            else:
+                index = self.index()
+                distances.append(2 * index - self.q * ((index > 0) - (index < 0)))
+                self.push(index, i)
         if self.kind:
             self.group.rows = self.sums
         return distances
@@ -877,7 +885,7 @@ class Segment:
         return bit
 
     def exceeds(self, b):
-        counters = [self.group.counters[(*context, b)] for context in self.contexts]
+        counters = [self.group.counters[(*context, self.q, b)] for context in self.contexts]
         return self.decide(counters, self.group.mixers[(*self.weights, b)], self.inputs, 16)
 
     def sign(self):
@@ -898,6 +906,14 @@ class Segment:
             b += 1
         m = least + self.place(most - least, b)
         return -m if negative else m
+
+    def index(self):
+        """§6.5."""
+        self.q = self.state % 2
+        self.below, self.above = (end + self.q >> 1 for end in self.ends)
+        index = self.distance() if self.below or self.above else 0
+        self.state = self.state >> 1 ^ 2 * (index % 2) ^ 5 * self.q
+        return index
 
     def place(self, m, b):
         if m == 0:

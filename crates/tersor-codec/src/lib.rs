@@ -26,6 +26,7 @@ mod quantized;
 mod range;
 mod rans;
 mod text;
+pub mod trellis;
 mod varint;
 
 pub use codebook::{Codebook, Dequantizer, MAX_LEVELS, Scales};

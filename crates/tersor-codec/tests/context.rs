@@ -5,7 +5,7 @@
 use proptest::prelude::*;
 use std::path::PathBuf;
 use tersor_codec::{
-    Coder, ContextPrices, SegmentInput, SegmentOutput, decode_group, encode_group, encoded_len_bytes,
+    Coder, ContextPrices, SegmentInput, SegmentOutput, decode_group, encode_group, encoded_len_bytes, trellis,
 };
 
 /// One quantized tensor, or a chunk of one.
@@ -36,6 +36,7 @@ impl Tensor {
                 self.n_levels,
                 self.zero,
                 (centre, mean),
+                false,
             )
             .unwrap();
     }
@@ -108,6 +109,20 @@ proptest! {
     }
 
     #[test]
+    fn any_paths_on_a_trellis_come_back(
+        levels in (0u16..40, 0u16..40),
+        state in 0..trellis::N_STATES,
+        indices in proptest::collection::vec(-20i32..21, 200),
+        first in 0u64..20,
+    ) {
+        let mut path = on_trellis(state, levels, &indices);
+        path.first = first;
+        let tensors = [path, tensor_of(&[5, 40], &indices, 101)];
+        let symbols: Vec<_> = tensors.iter().map(|t| t.symbols.clone()).collect();
+        prop_assert_eq!(decode(&encode(&tensors), &tensors).unwrap(), symbols);
+    }
+
+    #[test]
     fn any_bytes_decode_to_symbols_of_the_alphabet_or_not_at_all(
         tensors in proptest::collection::vec(tensor(), 1..4),
         bytes in proptest::collection::vec(any::<u8>(), 0..300),
@@ -125,6 +140,114 @@ proptest! {
         decode_group(&group, Coder::Context, &mut [SegmentOutput::Raw { out: &mut out, item_bytes }]).unwrap();
         prop_assert_eq!(out, bytes);
     }
+}
+
+fn tensor_of(shape: &[u64], distances: &[i32], n_levels: usize) -> Tensor {
+    let zero = n_levels as i32 / 2;
+    Tensor {
+        shape: shape.to_vec(),
+        first: 0,
+        n_levels,
+        zero: Some(zero as u16),
+        symbols: distances.iter().map(|d| (zero + d) as u16).collect(),
+    }
+}
+
+/// A tensor of rows of 40 on a trellis, from a state on; indices whose levels are not there are 0.
+fn on_trellis(state: usize, (below, above): (u16, u16), indices: &[i32]) -> Tensor {
+    let mut state = state;
+    let symbol = |&index: &i32| {
+        let multiple = |index| trellis::multiple(trellis::quantizer(state), index);
+        let there = (-i32::from(below)..=i32::from(above)).contains(&multiple(index));
+        let index = if there { index } else { 0 };
+        let symbol = (i32::from(below) + multiple(index)) as u16;
+        state = trellis::next(state, index);
+        symbol
+    };
+    Tensor {
+        shape: vec![indices.len() as u64 / 40, 40],
+        first: 0,
+        n_levels: usize::from(below) + usize::from(above) + 1,
+        zero: Some(below),
+        symbols: indices.iter().map(symbol).collect(),
+    }
+}
+
+/// Small indices, most of them zero.
+fn indices(n: usize) -> Vec<i32> {
+    let mut noise = noise(5);
+    (0..n)
+        .map(|_| (6.0 * noise() * noise() * noise()).round() as i32)
+        .collect()
+}
+
+#[test]
+fn a_path_on_a_trellis_takes_what_its_indices_take() {
+    let indices = indices(40_000);
+    let path = on_trellis(0, (50, 50), &indices);
+    let plain = tensor_of(&path.shape, &indices, 101);
+    let mut off = path.clone();
+    // One symbol that no path leads to.
+    let at = off.symbols.iter().position(|&s| s != 50).unwrap();
+    off.symbols[at] += 1;
+    let size = |t: &Tensor| encode(std::slice::from_ref(t)).len() as f64;
+    assert!((size(&path) / size(&plain) - 1.0).abs() < 0.01);
+    assert!(size(&off) > 1.15 * size(&path), "{} {}", size(&off), size(&path));
+}
+
+#[test]
+fn prices_on_a_trellis_add_up_to_the_size_and_exclude_what_cannot_come() {
+    let path = on_trellis(0, (9, 30), &indices(4000));
+    let mut prices = ContextPrices::new();
+    let begin = |prices: &mut ContextPrices| {
+        let n = path.symbols.len();
+        prices
+            .begin((&path.shape, 0), n, path.n_levels, path.zero, (9, 0.3), true)
+            .unwrap();
+    };
+    begin(&mut prices);
+    let (mut bits, mut state) = (0.0, 0);
+    for (i, &symbol) in path.symbols.iter().enumerate() {
+        let quantizer = trellis::quantizer(state);
+        let index = trellis::index(quantizer, i32::from(symbol) - 9).unwrap();
+        let price = prices.price(symbol);
+        assert_eq!(prices.price_of_index(quantizer, index), price);
+        if i % 500 == 0 {
+            let all: Vec<u32> = (0..path.n_levels as u16).map(|s| prices.price(s)).collect();
+            let sum: f64 = all.iter().map(|&b| (-f64::from(b) / 65536.0).exp2()).sum();
+            assert!((sum - 1.0).abs() < 0.01, "{sum}");
+            for (s, &bits) in all.iter().enumerate() {
+                let there = trellis::index(quantizer, s as i32 - 9).is_some();
+                assert_eq!(bits < u32::MAX, there, "{s}");
+            }
+            assert_eq!(prices.price_of_index(quantizer, 400), u32::MAX);
+        }
+        bits += f64::from(price) / 65536.0;
+        prices.push(symbol);
+        state = trellis::next(state, index);
+    }
+    let size = 8.0 * encode(std::slice::from_ref(&path)).len() as f64;
+    assert!(
+        (size - bits).abs() < 0.005 * bits + 48.0,
+        "{size} bits, prices of {bits}"
+    );
+    // In the turn of a quantizer, whatever the state: after an odd index of the second one it is the second one's turn.
+    for (quantizer, symbol) in [(0, 11), (1, 10), (1, 12), (0, 9), (1, 9)] {
+        begin(&mut prices);
+        prices.push_in_turn(quantizer, symbol);
+        let index = trellis::index(quantizer, i32::from(symbol) - 9).unwrap();
+        let turn = trellis::quantizer(trellis::next(quantizer, index));
+        let has = |symbol: u16| prices.price(symbol) < u32::MAX;
+        assert_eq!([has(10), has(11)], [turn == 1, turn == 0], "{quantizer} {symbol}");
+    }
+    // Only the zero symbol is a centre there, and no vector lies on one.
+    assert!(
+        prices
+            .begin((&[4, 4], 0), 16, 9, Some(4), (3, 1.0), true)
+            .is_err()
+    );
+    assert!(prices.begin((&[4, 4], 0), 16, 9, None, (3, 1.0), true).is_err());
+    assert!(prices.begin((&[16], 0), 16, 9, Some(4), (4, 1.0), true).is_err());
 }
 
 /// Uniform numbers in -1..1.
@@ -322,7 +445,7 @@ fn a_snapshot_brings_back_the_state() {
     assert!(prices.price(70) < before[70] / 2, "what occurs becomes cheaper");
     prices = snapshot;
     assert_eq!(all(&prices), before);
-    assert!(prices.begin((&t.shape, 0), 1, 3, None, (3, 1.0)).is_err());
+    assert!(prices.begin((&t.shape, 0), 1, 3, None, (3, 1.0), false).is_err());
 }
 
 #[test]

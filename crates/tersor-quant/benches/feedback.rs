@@ -10,7 +10,8 @@
 use std::time::Instant;
 
 use tersor_quant::feedback::{FeedbackConfig, Gram, Layer, Problem, Quantized, step_for_slope};
-use tersor_quant::{GridPrices, Source, StaticPrices, grid};
+use tersor_quant::trellis::{States, index, quantizer};
+use tersor_quant::{GridPrices, SequentialPrice, Source, StaticPrices, TrellisPrice, grid};
 
 /// `SplitMix64`.
 struct Rng(u64);
@@ -59,6 +60,54 @@ fn report(quantized: &Quantized, slope: f64) {
     }
 }
 
+/// Prices on a trellis that do not move: a bit, and one and a half for each index from zero.
+#[derive(Clone, Copy, Default)]
+struct Slanted {
+    state: usize,
+}
+
+impl Slanted {
+    /// The quantizer whose turn it is, and the index of a multiple there, if it has it.
+    fn index(self, symbol: i32) -> (usize, Option<i32>) {
+        let turn = quantizer(self.state);
+        (turn, index(turn, symbol))
+    }
+}
+
+impl SequentialPrice for Slanted {
+    type Snapshot = Self;
+
+    fn bits(&mut self, position: usize, symbol: i32) -> u32 {
+        let (turn, index) = self.index(symbol);
+        index.map_or(u32::MAX, |index| self.index_bits(position, turn, index))
+    }
+
+    fn push(&mut self, _: usize, symbol: i32) {
+        let odd = self.index(symbol).1.is_some_and(|index| index % 2 != 0);
+        self.state = States::Eight.next(self.state, odd);
+    }
+
+    fn rewind(&mut self) {
+        self.state = 0;
+    }
+
+    fn snapshot(&self) -> Self {
+        *self
+    }
+
+    fn restore(&mut self, snapshot: &Self) {
+        *self = *snapshot;
+    }
+}
+
+impl TrellisPrice for Slanted {
+    fn index_bits(&mut self, _: usize, _: usize, index: i32) -> u32 {
+        65_536 + 98_304 * index.unsigned_abs()
+    }
+
+    fn push_index(&mut self, _: usize, _: usize, _: i32) {}
+}
+
 fn main() {
     let smoke = std::env::var_os("TERSOR_BENCH_SMOKE").is_some();
     let size = if smoke { 192 } else { 4096 };
@@ -90,6 +139,10 @@ fn main() {
     report(&quantized.expect("a step in range").quantized, slope);
     let quantized = timed("feedback and 3 passes, row after row", || {
         problem.quantize(step, slope, &mut prices)
+    });
+    report(&quantized.expect("a step in range"), slope);
+    let quantized = timed("feedback on a trellis, up to 3 more passes", || {
+        problem.quantize_on_trellis(step * 0.5, slope, &mut Slanted::default())
     });
     report(&quantized.expect("a step in range"), slope);
     drop(problem);

@@ -12,7 +12,7 @@
 //! | [`uniform`] | cells of one width, values on the grid or cell means | falls with the step: asymptotically right for entropy codes |
 //! | [`ecsq`] | free | in the objective, order 0 |
 //! | [`grid`] | multiples of a step, no table | in the assignment, at any [`RateModel`]'s prices |
-//! | [`trellis`] | multiples of a step, every other one | in the assignment, order 0: a measure of what files could gain |
+//! | [`trellis`] | multiples of a step, every other one | in the assignment, order 0 |
 //! | [`feedback`] | multiples of a step | in the assignment, also at a [`SequentialPrice`]; later columns make errors good |
 //!
 //! All work in two phases: *design* sees all parts ([`Source`]s) and makes a codebook, *assign* turns one
@@ -48,7 +48,7 @@ mod span;
 pub use balance::Balance;
 pub use error::{Error, MAX_LEVELS, Result};
 pub use levels::assign_nearest;
-pub use price::{GridPrices, PRICE_ONE_BIT, RateModel, SequentialPrice, StaticPrices};
+pub use price::{GridPrices, PRICE_ONE_BIT, RateModel, SequentialPrice, StaticPrices, TrellisPrice};
 pub use report::{Report, entropy_bits};
 pub use sample::{Sample, sample};
 pub use source::{Sensitivity, Source};

@@ -52,6 +52,18 @@ pub trait SequentialPrice {
     }
 }
 
+/// Prices of a coder that knows about a trellis: which multiples can come depends on those before.
+///
+/// [`bits`](SequentialPrice::bits) and [`push`](SequentialPrice::push) go by the symbols pushed so far; these go by the quantizer, wherever
+/// on the trellis that may be.
+pub trait TrellisPrice: SequentialPrice {
+    /// Price of an index of a quantizer at the next position, in 1/65536 bit.
+    fn index_bits(&mut self, position: usize, quantizer: usize, index: i32) -> u32;
+
+    /// Codes an index of a quantizer at the next position and learns from it.
+    fn push_index(&mut self, position: usize, quantizer: usize, index: i32);
+}
+
 /// Codes symbols in order: their bits.
 pub(crate) fn coded_bits(symbols: impl Iterator<Item = i32>, price: &mut impl SequentialPrice) -> f64 {
     let mut bits = 0;

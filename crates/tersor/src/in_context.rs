@@ -42,7 +42,7 @@ pub(crate) fn choose_in_context(
 ) -> Result<Report> {
     let before = prices.clone();
     let elements = start..start + source.len();
-    let mut price = SegmentPrice::new(prices, &info.shape, elements, *grid, source.weights)?;
+    let mut price = SegmentPrice::new(prices, &info.shape, elements, (*grid, false), source.weights)?;
     let report = assign_sequential(source, grid, slope, passes, &mut price, out);
     *prices = before;
     report.map_err(Error::quantize(&info.name))

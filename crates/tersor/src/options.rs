@@ -220,6 +220,8 @@ pub struct CompressOptions {
     pub floor: f64,
     /// Default: [`Feedback::Auto`].
     pub feedback: Feedback,
+    /// Whether tensors with second moments are quantized on a trellis where the coder is `context`. Default: true.
+    pub trellis: bool,
     /// Tensors that are stored losslessly. Default: none.
     pub keep: Vec<GlobMatcher>,
     /// Settings of single tensors; the last that matches counts. Default: none.
@@ -240,6 +242,7 @@ impl Default for CompressOptions {
             power: tersor_quant::sensitivity::DEFAULT_POWER,
             floor: tersor_quant::sensitivity::DEFAULT_FLOOR,
             feedback: Feedback::default(),
+            trellis: true,
             keep: Vec::new(),
             overrides: Vec::new(),
             group_elements: DEFAULT_GROUP_ELEMENTS,

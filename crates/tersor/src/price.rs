@@ -1,9 +1,9 @@
 //! Prices of the coder `context` for a quantizer.
 
 use std::ops::{Range, RangeInclusive};
-use tersor_codec::ContextPrices;
-use tersor_quant::SequentialPrice;
+use tersor_codec::{ContextPrices, trellis};
 use tersor_quant::grid::Grid;
+use tersor_quant::{SequentialPrice, TrellisPrice};
 
 /// Prices of consecutive elements of one tensor on a grid, in the state that the tensors before have left.
 ///
@@ -13,6 +13,7 @@ pub(crate) struct SegmentPrice<'a> {
     shape: &'a [u64],
     elements: Range<usize>,
     grid: Grid,
+    on_trellis: bool,
     /// What the mean magnitude of the multiples is taken to be.
     mean: f64,
     /// Sum of the magnitudes so far, and their number.
@@ -31,7 +32,7 @@ impl<'a> SegmentPrice<'a> {
         prices: &'a mut ContextPrices,
         shape: &'a [u64],
         elements: Range<usize>,
-        grid: Grid,
+        (grid, on_trellis): (Grid, bool),
         targets: &[f32],
     ) -> tersor_codec::Result<Self> {
         let mut price = Self {
@@ -39,21 +40,31 @@ impl<'a> SegmentPrice<'a> {
             shape,
             elements,
             grid,
+            on_trellis,
             mean: 0.0,
             sum: (0, 0),
         };
         let alphabet = price.alphabet();
+        // On a trellis that is the index of the first quantizer, whose levels are two steps apart.
+        let spacing = if on_trellis { 2.0 * grid.step } else { grid.step };
         let rounded = |t: &f32| {
-            let magnitude = (f64::from((t / grid.step).abs()) + 1.0 - ROUNDED_UP).floor();
+            let magnitude = (f64::from((t / spacing).abs()) + 1.0 - ROUNDED_UP).floor();
             let multiple = magnitude.copysign(f64::from(*t)) as i32;
             multiple.clamp(*alphabet.start(), *alphabet.end())
         };
         let sum: f64 = targets.iter().map(|t| f64::from(rounded(t).abs())).sum();
         price.mean = sum / targets.len().max(1) as f64;
         price.begin()?;
-        let n_taught = TAUGHT.saturating_sub(price.prices.n_seen(shape)) as usize;
+        let n_taught = TAUGHT.saturating_sub(price.prices.n_seen(shape, on_trellis)) as usize;
         for (i, target) in targets.iter().take(n_taught).enumerate() {
-            price.push(i, rounded(target));
+            if on_trellis {
+                let turn = i % 2;
+                let most = |level: i32| (level.abs() + turn as i32) >> 1;
+                let (low, high) = (-most(*alphabet.start()), most(*alphabet.end()));
+                price.push_index(i, turn, rounded(target).clamp(low, high));
+            } else {
+                price.push(i, rounded(target));
+            }
         }
         price.sum = (0, 0);
         price.begin()?;
@@ -70,7 +81,13 @@ impl<'a> SegmentPrice<'a> {
             self.grid.n_levels,
             zero,
             (centre, self.mean),
+            self.on_trellis && zero.is_some(),
         )
+    }
+
+    fn count(&mut self, magnitude: u32) {
+        self.sum.0 += u64::from(magnitude);
+        self.sum.1 += 1;
     }
 
     fn symbol(&self, multiple: i32) -> Option<u16> {
@@ -90,8 +107,12 @@ impl SequentialPrice for SegmentPrice<'_> {
     fn push(&mut self, _: usize, multiple: i32) {
         if let Some(symbol) = self.symbol(multiple) {
             self.prices.push(symbol);
-            self.sum.0 += u64::from(multiple.unsigned_abs());
-            self.sum.1 += 1;
+            let magnitude = multiple.unsigned_abs();
+            self.count(if self.on_trellis {
+                magnitude.div_ceil(2)
+            } else {
+                magnitude
+            });
         }
     }
 
@@ -118,6 +139,19 @@ impl SequentialPrice for SegmentPrice<'_> {
     }
 }
 
+impl TrellisPrice for SegmentPrice<'_> {
+    fn index_bits(&mut self, _: usize, quantizer: usize, index: i32) -> u32 {
+        self.prices.price_of_index(quantizer, index)
+    }
+
+    fn push_index(&mut self, _: usize, quantizer: usize, index: i32) {
+        if let Some(symbol) = self.symbol(trellis::multiple(quantizer, index)) {
+            self.prices.push_in_turn(quantizer, symbol);
+            self.count(index.unsigned_abs());
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -136,7 +170,7 @@ mod tests {
     #[test]
     fn a_snapshot_brings_back_state_and_position() {
         let mut prices = ContextPrices::new();
-        let mut price = SegmentPrice::new(&mut prices, &SHAPE, 0..200, GRID, &[0.4; 200]).unwrap();
+        let mut price = SegmentPrice::new(&mut prices, &SHAPE, 0..200, (GRID, false), &[0.4; 200]).unwrap();
         let pushed = |price: &mut SegmentPrice<'_>, range: Range<usize>| -> Vec<Vec<u32>> {
             let one = |i: usize| {
                 price.push(i, [0, 1, 0, -2, 2, 0, 0][i % 7]);
@@ -154,7 +188,7 @@ mod tests {
     #[test]
     fn beginning_anew_keeps_what_was_learned() {
         let mut prices = ContextPrices::new();
-        let mut price = SegmentPrice::new(&mut prices, &SHAPE, 0..200, GRID, &[0.4; 200]).unwrap();
+        let mut price = SegmentPrice::new(&mut prices, &SHAPE, 0..200, (GRID, false), &[0.4; 200]).unwrap();
         let fresh = price.bits(0, 2);
         (0..200).for_each(|i| price.push(i, 2));
         price.rewind();

@@ -13,7 +13,7 @@ use tersor::codec::{ContextPrices, Dtype, FileReader, Limits, QuantizedCheckpoin
 use tersor::feedback::{self, FeedbackConfig, Gram, Grid, Layer, LayerSymbols, Prices, Problem, Span};
 use tersor::options::{CompressOptions, Feedback, Scope, Target};
 use tersor::{Compressor, Silent, verify};
-use tersor_codec::Coder;
+use tersor_codec::{Coder, trellis};
 
 const GRID: Grid = Grid {
     step: 0.125,
@@ -149,7 +149,9 @@ fn the_running_prices_are_left_as_the_file_leaves_them() {
         *bits = anew.take(&segment).unwrap();
     }
     let probe = |prices: &mut ContextPrices| {
-        prices.begin((&SHAPE, 0), 64 * 48, 9, Some(4), (4, 1.0)).unwrap();
+        prices
+            .begin((&SHAPE, 0), 64 * 48, 9, Some(4), (4, 1.0), false)
+            .unwrap();
         (0..9).map(|s| prices.price(s)).collect::<Vec<_>>()
     };
     assert_eq!(probe(&mut prices), probe(&mut anew));
@@ -408,5 +410,142 @@ fn without_moments_errors_of_convolutions_balance() {
         });
         let share = errors[0] / errors[1];
         assert!(share < 0.6, "{coder:?} {scope:?}: {share}");
+    }
+}
+
+/// Whether multiples of a step are a path on the trellis of the coder `context`, from its first state on.
+fn is_path(multiples: impl Iterator<Item = i32>) -> bool {
+    let mut state = 0;
+    multiples.into_iter().all(|multiple| {
+        let index = trellis::index(trellis::quantizer(state), multiple);
+        state = trellis::next(state, index.unwrap_or(0));
+        index.is_some()
+    })
+}
+
+fn multiples(layer: &LayerSymbols) -> impl Iterator<Item = i32> {
+    layer.symbols.iter().map(|&s| layer.grid.first + i32::from(s))
+}
+
+#[test]
+fn a_file_has_layers_with_moments_on_a_trellis_where_that_can_be_and_is_wanted() {
+    let (original, file) = layer(&SHAPE, &[gram("fc.weight::gram", 1, 48)]);
+    let on_trellis = |coder, wanted| {
+        let mut options = CompressOptions::default()
+            .with_sensitivity(&file.path)
+            .with_coder(Some(coder))
+            .with_target(Target::Bpw(3.0));
+        options.trellis = wanted;
+        let bytes = compress(&original, options).bytes;
+        let decoded = QuantizedCheckpoint::decode(&bytes, Limits::default()).unwrap();
+        let TensorData::Quantized {
+            codebook, symbols, ..
+        } = &decoded.tensors[0].data
+        else {
+            panic!("fc.weight is quantized");
+        };
+        let zero = decoded.codebooks[*codebook].zero_symbol().unwrap();
+        is_path(symbols.iter().map(|&s| i32::from(s) - i32::from(zero)))
+    };
+    assert!(on_trellis(Coder::Context, true));
+    assert!(!on_trellis(Coder::Context, false));
+    assert!(!on_trellis(Coder::Ans, true));
+}
+
+#[test]
+fn at_the_finest_step_a_trellis_fits_too() {
+    let weights = bell(9, 64 * 48, 0.1);
+    let moments = correlated(48);
+    let layer = Layer::new(&weights, Gram::new(&moments, 48, 48).unwrap());
+    let problem = Problem::new(&layer, &FeedbackConfig::default()).unwrap();
+    let info = f32s("w", &SHAPE, &weights).0;
+    let step = feedback::step(Span::of_slice(&weights), 64 * 48, 0.0, 1.0);
+    let found = feedback::quantize(
+        &info,
+        &[problem],
+        step,
+        0.0,
+        Prices::Context(&mut ContextPrices::new()),
+    );
+    assert!(is_path(multiples(&found.unwrap())));
+}
+
+#[test]
+fn what_could_not_gain_stays_off_the_trellis() {
+    // Rows of few inputs, and all but no symbols other than zero.
+    let weights = bell(9, 96 * 8, 0.1);
+    let mut moments = vec![0.0; 64];
+    (0..8).for_each(|i| moments[9 * i] = 1.0);
+    let layer = Layer::new(&weights, Gram::new(&moments, 8, 8).unwrap());
+    let problem = Problem::new(&layer, &FeedbackConfig::default()).unwrap();
+    let info = f32s("w", &[96, 8], &weights).0;
+    let prices = &mut ContextPrices::new();
+    let found = feedback::quantize(&info, &[problem], 0.05, 1e-4, Prices::Context(prices)).unwrap();
+    assert!(!is_path(multiples(&found)));
+
+    let mut weights = vec![0.01; 64 * 48];
+    (0..5).for_each(|i| weights[500 * i + 7] = 0.5);
+    let moments = correlated(48);
+    let layer = Layer::new(&weights, Gram::new(&moments, 48, 48).unwrap());
+    let problem = || Problem::new(&layer, &FeedbackConfig::default()).unwrap();
+    let info = f32s("w", &SHAPE, &weights).0;
+    let quantize = |step| {
+        let prices = &mut ContextPrices::new();
+        feedback::quantize(&info, &[problem()], step, 1e-2, Prices::Context(prices)).unwrap()
+    };
+    let found = quantize(0.5);
+    assert!(multiples(&found).filter(|&m| m != 0).count() < trellis::FEWEST);
+    assert_eq!(found.grid.step, 0.5);
+}
+
+#[test]
+fn a_layer_on_a_trellis_is_smaller_at_the_same_loss() {
+    let weights = bell(9, 64 * 48, 0.1);
+    let moments = correlated(48);
+    let layer = Layer::new(&weights, Gram::new(&moments, 48, 48).unwrap());
+    let info = f32s("w", &SHAPE, &weights).0;
+    let slope = 1e-4;
+    let step = feedback::step(Span::of_slice(&weights), 64 * 48, slope, 1.0);
+    let cost = |wanted| {
+        let config = FeedbackConfig {
+            trellis: wanted,
+            ..FeedbackConfig::default()
+        };
+        let problem = Problem::new(&layer, &config).unwrap();
+        let found = feedback::quantize(
+            &info,
+            &[problem],
+            step,
+            slope,
+            Prices::Context(&mut ContextPrices::new()),
+        )
+        .unwrap();
+        assert_eq!(is_path(multiples(&found)), wanted);
+        let segment = tersor_codec::SegmentInput::Symbols {
+            symbols: &found.symbols,
+            n_levels: found.grid.n_levels,
+            zero: u16::try_from(-found.grid.first).ok(),
+            shape: &SHAPE,
+            first: 0,
+        };
+        let bits = ContextPrices::new().take(&segment).unwrap();
+        (found.report.distortion + slope * bits, bits)
+    };
+    let ((scalar, bits), (path, _)) = (cost(false), cost(true));
+    let gain = (scalar - path) / slope;
+    assert!(gain > 0.04 * bits, "{gain} of {bits} bits");
+}
+
+#[test]
+fn the_trellis_of_the_quantizer_is_that_of_the_coder() {
+    for state in 0..trellis::N_STATES {
+        for index in -5..=5 {
+            let next = tersor_quant::trellis::States::Eight.next(state, index % 2 != 0);
+            assert_eq!(next, trellis::next(state, index));
+            let quantizer = trellis::quantizer(state);
+            assert_eq!(tersor_quant::trellis::quantizer(state), quantizer);
+            let multiple = tersor_quant::trellis::multiple(quantizer, index);
+            assert_eq!(multiple, i64::from(trellis::multiple(quantizer, index)));
+        }
     }
 }

@@ -33,6 +33,29 @@ pub(super) struct Span {
     pub(super) above: u32,
 }
 
+impl Span {
+    /// Indices of a quantizer of a trellis whose multiples are in this span.
+    #[inline(always)]
+    pub(super) fn of_quantizer(self, quantizer: usize) -> Self {
+        let most = |multiple: u32| (multiple + quantizer as u32) >> 1;
+        Self {
+            below: most(self.below),
+            above: most(self.above),
+        }
+    }
+
+    /// Whether zero is all there is.
+    #[inline(always)]
+    pub(super) fn is_single(self) -> bool {
+        self.below == 0 && self.above == 0
+    }
+
+    /// Whether a distance can occur.
+    pub(super) fn contains(self, distance: i32) -> bool {
+        distance.unsigned_abs() <= if distance < 0 { self.below } else { self.above }
+    }
+}
+
 /// Passes a distance through decisions.
 #[inline(always)]
 pub(super) fn code(decisions: &mut impl Decisions, span: Span, given: i32) -> i32 {

@@ -38,6 +38,7 @@ pub(crate) use logistic::cost;
 use model::Model;
 pub use price::ContextPrices;
 use segment::{Extent, Segment, Start, Starts};
+use shape::Shape;
 
 /// All models of a group.
 #[derive(Clone, Debug)]
@@ -89,7 +90,7 @@ fn encode_segment(group: &mut Group, coder: &mut impl BitCoder, segment: &Segmen
                 n_levels,
                 zero,
             };
-            let start = Start::of(symbols, n_levels, zero);
+            let start = Start::of(symbols, Shape::new(shape).kind, n_levels, zero);
             if let Some(mut segment) = Segment::begin(group, coder, extent, start)? {
                 segment.encode(&mut group.model, coder, symbols);
                 segment.finish(&mut group.model);

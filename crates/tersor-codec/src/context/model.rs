@@ -11,6 +11,8 @@ use crate::range::BitCoder;
 /// Contexts of a magnitude: what is expected, what is to the left and above, what is in the kernel or further around.
 const N_CONTEXTS: usize = 3;
 const SIZES: [usize; N_CONTEXTS] = [Kind::COUNT * N_SCALES, 512, 512 + 81];
+/// Those of the second quantizer of a trellis follow those of the first.
+const N_QUANTIZERS: usize = 2;
 /// Inputs for a magnitude: a logit per context, a constant, row and column.
 const N_INPUTS: usize = N_CONTEXTS + 3;
 /// Inputs for a sign: the logit of its context and four from around.
@@ -30,6 +32,17 @@ const SIGN_LOGIT: i32 = 160;
 const SHIFT: u32 = 16;
 const SIGN_SHIFT: u32 = 15;
 
+impl Site {
+    /// What is known if the next index is one of this quantizer.
+    #[inline(always)]
+    pub(super) fn of_quantizer(mut self, quantizer: usize) -> Self {
+        for (context, n) in self.contexts.iter_mut().zip(SIZES) {
+            *context += quantizer * n;
+        }
+        self
+    }
+}
+
 /// Counters of one context, one per decision about the magnitude.
 type Row = [Counter; N_BINS];
 
@@ -42,17 +55,20 @@ pub(super) struct Model {
     sign_mixers: Vec<Mixer<N_SIGN_INPUTS>>,
     places: Vec<[Counter; N_BINS + 1]>,
     pub(super) statistics: Statistics,
+    /// Symbols of finished segments, by kind, off and on a trellis.
+    pub(super) n_seen: [[u64; 2]; Kind::COUNT],
 }
 
 impl Model {
     pub(super) fn new() -> Self {
         Self {
-            rows: SIZES.map(|n| vec![[Counter::default(); N_BINS]; n]),
+            rows: SIZES.map(|n| vec![[Counter::default(); N_BINS]; N_QUANTIZERS * n]),
             mixers: vec![[Mixer(FIRST_WEIGHTS); N_BINS]; Kind::COUNT * N_WEIGHTS],
             signs: vec![Counter::default(); 2 * 81],
             sign_mixers: vec![Mixer(FIRST_SIGN_WEIGHTS); Kind::COUNT * N_TAPS],
             places: vec![[Counter::default(); N_BINS + 1]; N_PLACES],
             statistics: Statistics::new(),
+            n_seen: [[0; 2]; Kind::COUNT],
         }
     }
 

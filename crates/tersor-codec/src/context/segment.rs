@@ -6,13 +6,15 @@ use super::logistic::log2;
 use super::model::Model;
 use super::shape::{Kind, Shape};
 use super::walk::{MAX_MAGNITUDE, Site, Walk};
-use crate::range::{Bit, BitCoder, UintModel};
-use crate::{Error, Result};
+use crate::range::{Bit, BitCoder, TreeModel, UintModel};
+use crate::{Error, Result, trellis};
 
 /// Alphabets whose last centre and mean are remembered.
 const N_REMEMBERED: usize = 64;
 /// Largest mean magnitude, in half octaves of 2^-16: 256.
 const MAX_MEAN: u8 = 48;
+/// Bits of a state on a trellis.
+const STATE_BITS: u32 = trellis::N_STATES.ilog2();
 /// The mean before the first, 1.
 const FIRST_MEAN: u8 = 32;
 
@@ -21,26 +23,46 @@ const FIRST_MEAN: u8 = 32;
 pub(super) struct Start {
     /// The symbol that distances are counted from.
     pub(super) centre: u16,
-    /// Mean magnitude of the distances, in half octaves of 2^-16.
+    /// Mean magnitude of the distances, or of the indices on a trellis, in half octaves of 2^-16.
     pub(super) mean: u8,
+    /// The first state on a trellis, if the segment is on one. Its centre is the zero symbol.
+    pub(super) state: Option<u8>,
 }
 
 impl Start {
     /// A centre, and the nearest to a mean magnitude in units of 2^-16.
-    pub(super) fn new(centre: u16, mean: u32) -> Self {
+    pub(super) fn new(centre: u16, mean: u32, state: Option<u8>) -> Self {
         let half_octaves = (log2(mean) + 64) >> 7;
         Self {
             centre,
             mean: half_octaves.clamp(0, MAX_MEAN.into()) as u8,
+            state,
         }
     }
 
     /// That of a segment's symbols.
-    pub(super) fn of(symbols: &[u16], n_levels: usize, zero: Option<u16>) -> Self {
-        let centre = choose_centre(symbols, n_levels, zero);
-        let magnitude = |s: &u16| u64::from(s.abs_diff(centre)).min(MAX_MAGNITUDE.into());
+    pub(super) fn of(symbols: &[u16], kind: Kind, n_levels: usize, zero: Option<u16>) -> Self {
+        let state = zero.filter(|_| kind != Kind::Vector).and_then(|zero| {
+            let multiple = |&s: &u16| i32::from(s) - i32::from(zero);
+            trellis::start(&symbols.iter().map(multiple))
+        });
+        let centre = match (state, zero) {
+            (Some(_), Some(zero)) => zero,
+            _ => choose_centre(symbols, n_levels, zero),
+        };
+        let magnitude = |s: &u16| {
+            let distance = u64::from(s.abs_diff(centre));
+            // An odd multiple is half an index further than it looks.
+            let index = if state.is_some() {
+                distance.div_ceil(2)
+            } else {
+                distance
+            };
+            index.min(MAX_MAGNITUDE.into())
+        };
         let sum: u64 = symbols.iter().map(magnitude).sum();
-        Self::new(centre, ((sum << 16) / symbols.len().max(1) as u64) as u32)
+        let mean = ((sum << 16) / symbols.len().max(1) as u64) as u32;
+        Self::new(centre, mean, state.map(|s| s as u8))
     }
 
     /// The mean in units of 2^-16.
@@ -53,6 +75,8 @@ impl Start {
 /// The models of starts.
 #[derive(Clone, Debug)]
 pub(super) struct Starts {
+    on_trellis: Bit,
+    states: TreeModel,
     own: Bit,
     centre: UintModel,
     mean: UintModel,
@@ -74,6 +98,8 @@ fn code_difference(coder: &mut impl BitCoder, model: &mut UintModel, last: i64, 
 impl Starts {
     pub(super) fn new() -> Self {
         Self {
+            on_trellis: Bit::default(),
+            states: TreeModel::new(STATE_BITS),
             own: Bit::default(),
             centre: UintModel::default(),
             mean: UintModel::default(),
@@ -90,7 +116,11 @@ impl Starts {
         zero: Option<u16>,
         given: Start,
     ) -> Result<Start> {
-        let centre = self.code_centre(coder, n_levels, zero, given.centre)?;
+        let state = self.code_state(coder, kind, zero, given.state)?;
+        let centre = match (state, zero) {
+            (Some(_), Some(zero)) => zero,
+            _ => self.code_centre(coder, n_levels, zero, given.centre)?,
+        };
         let last = match kind {
             Kind::Vector => self.vector_means.get_mut(n_levels % N_REMEMBERED),
             _ => self.means.get_mut(kind as usize),
@@ -102,10 +132,26 @@ impl Starts {
         match u8::try_from(mean) {
             Ok(mean) if mean <= MAX_MEAN => {
                 *last = mean;
-                Ok(Start { centre, mean })
+                Ok(Start { centre, mean, state })
             }
             _ => Err(Error::corrupt("group", format!("a mean of {mean} half octaves"))),
         }
+    }
+
+    /// The first state on a trellis, which a segment with a zero symbol can be on unless it is a vector.
+    fn code_state(
+        &mut self,
+        coder: &mut impl BitCoder,
+        kind: Kind,
+        zero: Option<u16>,
+        given: Option<u8>,
+    ) -> Result<Option<u8>> {
+        let can_be = zero.is_some() && kind != Kind::Vector;
+        if !can_be || !coder.bit(&mut self.on_trellis, given.is_some())? {
+            return Ok(None);
+        }
+        let state = self.states.code(coder, given.unwrap_or(0).into())?;
+        Ok(Some(state as u8))
     }
 
     fn code_centre(
@@ -190,6 +236,9 @@ pub(super) struct Segment {
     walk: Walk,
     centre: i32,
     span: Span,
+    /// Whether it is on a trellis, and the state there.
+    on_trellis: bool,
+    state: usize,
 }
 
 impl Segment {
@@ -214,11 +263,13 @@ impl Segment {
             walk: Walk::new(extent, shape, start.mean(), &group.model.statistics),
             centre: i32::from(start.centre),
             span,
+            on_trellis: start.state.is_some(),
+            state: start.state.unwrap_or(0).into(),
         }))
     }
 
     /// The kind of its tensor.
-    pub(super) fn kind(&self) -> Kind {
+    fn kind(&self) -> Kind {
         self.walk.kind()
     }
 
@@ -227,38 +278,94 @@ impl Segment {
         self.walk.site(&model.statistics)
     }
 
-    /// What `symbol` would take at the next element, in units of 2^-16 bit.
+    /// What `symbol` would take at the next element, in units of 2^-16 bit; more than anything if it is not on the trellis.
     pub(super) fn price(&self, model: &Model, site: &Site, symbol: u16) -> u32 {
-        model.price(site, self.span, i32::from(symbol) - self.centre)
+        let distance = i32::from(symbol) - self.centre;
+        if !self.on_trellis {
+            return model.price(site, self.span, distance);
+        }
+        let quantizer = trellis::quantizer(self.state);
+        trellis::index(quantizer, distance).map_or(u32::MAX, |index| {
+            self.price_of_index(model, site, quantizer, index)
+        })
+    }
+
+    /// What an index of a quantizer would take at the next element of a segment on a trellis, whatever its state.
+    pub(super) fn price_of_index(&self, model: &Model, site: &Site, quantizer: usize, index: i32) -> u32 {
+        let span = self.span.of_quantizer(quantizer);
+        if !self.on_trellis || !span.contains(index) {
+            return u32::MAX;
+        }
+        if span.is_single() {
+            return 0;
+        }
+        model.price(&site.of_quantizer(quantizer), span, index)
+    }
+
+    /// Goes to a state in which it is the turn of a quantizer.
+    pub(super) fn turn(&mut self, quantizer: usize) {
+        self.state = quantizer;
     }
 
     /// Codes the next symbol.
     #[inline(always)]
-    fn code(&mut self, model: &mut Model, coder: &mut impl BitCoder, given: u16) -> u16 {
+    fn code<const ON_TRELLIS: bool>(
+        &mut self,
+        model: &mut Model,
+        coder: &mut impl BitCoder,
+        given: u16,
+    ) -> u16 {
+        let given = i32::from(given) - self.centre;
         let site = self.walk.site(&model.statistics);
-        let distance = model.code(coder, &site, self.span, i32::from(given) - self.centre);
-        self.walk.push(&mut model.statistics, &site, distance);
-        (self.centre + distance) as u16
+        if !ON_TRELLIS {
+            let distance = model.code(coder, &site, self.span, given);
+            self.walk.push(&mut model.statistics, &site, distance);
+            return (self.centre + distance) as u16;
+        }
+        let quantizer = trellis::quantizer(self.state);
+        let span = self.span.of_quantizer(quantizer);
+        let given = trellis::index(quantizer, given).unwrap_or(0);
+        let index = if span.is_single() {
+            0
+        } else {
+            model.code(coder, &site.of_quantizer(quantizer), span, given)
+        };
+        self.walk.push(&mut model.statistics, &site, index);
+        self.state = trellis::next(self.state, index);
+        (self.centre + trellis::multiple(quantizer, index)) as u16
     }
 
     /// Encodes the next symbols.
     #[inline(never)]
     pub(super) fn encode(&mut self, model: &mut Model, coder: &mut impl BitCoder, symbols: &[u16]) {
-        for &symbol in symbols {
-            self.code(model, coder, symbol);
+        if self.on_trellis {
+            for &symbol in symbols {
+                self.code::<true>(model, coder, symbol);
+            }
+        } else {
+            for &symbol in symbols {
+                self.code::<false>(model, coder, symbol);
+            }
         }
     }
 
     /// Decodes the next symbols.
     #[inline(never)]
     pub(super) fn decode(&mut self, model: &mut Model, coder: &mut impl BitCoder, out: &mut [u16]) {
-        for symbol in out {
-            *symbol = self.code(model, coder, 0);
+        if self.on_trellis {
+            for symbol in out {
+                *symbol = self.code::<true>(model, coder, 0);
+            }
+        } else {
+            for symbol in out {
+                *symbol = self.code::<false>(model, coder, 0);
+            }
         }
     }
 
     /// Hands on what the next segment starts from.
     pub(super) fn finish(self, model: &mut Model) {
+        model.n_seen[self.kind() as usize][usize::from(self.on_trellis)] += self.walk.n_coded();
         self.walk.finish(&mut model.statistics);
     }
 }

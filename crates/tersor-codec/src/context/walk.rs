@@ -89,7 +89,8 @@ pub(super) struct Walk {
     shape: Shape,
     /// Distances within a byte, after a margin of zeros.
     history: Vec<i8>,
-    /// Where the next distance goes in the history.
+    /// Where the first distance goes in the history, and the next one.
+    margin: usize,
     here: usize,
     /// How far back the neighbours are.
     offsets: [usize; N_NEIGHBOURS],
@@ -142,6 +143,7 @@ impl Walk {
         Self {
             shape,
             history: vec![0; margin + n],
+            margin,
             here: margin,
             offsets,
             near: Near::new(&taps, mean),
@@ -161,6 +163,11 @@ impl Walk {
             kernel_expected: 0,
             rows: Vec::new(),
         }
+    }
+
+    /// How many elements it has passed.
+    pub(super) fn n_coded(&self) -> u64 {
+        (self.here - self.margin) as u64
     }
 
     pub(super) fn kind(&self) -> Kind {

@@ -311,6 +311,54 @@ fn shapes() -> QuantizedCheckpoint {
     )
 }
 
+/// Symbols of `n` elements on a trellis, with indices of at most `reach` either way as far as the levels go.
+fn on_trellis(seed: u64, n: u64, (state, zero, n_levels): (usize, u16, u16), reach: u64) -> Vec<u16> {
+    let mut state = state;
+    let symbol = |index: u16| {
+        let index = i32::from(index) - reach as i32;
+        let symbol = |index| i32::from(zero) + trellis::multiple(trellis::quantizer(state), index);
+        let there = (0..i32::from(n_levels)).contains(&symbol(index));
+        let index = if there { index } else { 0 };
+        let symbol = symbol(index) as u16;
+        state = trellis::next(state, index);
+        symbol
+    };
+    bell(seed, n, 2 * reach + 1).into_iter().map(symbol).collect()
+}
+
+/// Tensors on a trellis, from several states on, with levels to both sides of zero and to one, and others between them.
+fn trellises() -> QuantizedCheckpoint {
+    let grid = |first, n_levels| Codebook::Grid {
+        step: 0.0625,
+        first,
+        n_levels,
+    };
+    let tensors: [(&[u64], usize, Vec<u16>); 7] = [
+        (&[12, 4, 3, 3], 0, on_trellis(40, 432, (0, 20, 41), 5)),
+        (&[12, 4, 3, 3], 0, bell(41, 432, 41)),
+        (&[30, 20], 0, on_trellis(42, 600, (5, 20, 41), 9)),
+        (&[16, 16, 1, 1], 1, on_trellis(43, 256, (3, 0, 30), 6)),
+        (&[14, 22], 2, on_trellis(44, 308, (6, 29, 30), 12)),
+        // A vector is not taken to be on one.
+        (&[90], 0, on_trellis(45, 90, (0, 20, 41), 3)),
+        // Three levels: zero is all that the first quantizer has.
+        (&[40, 10], 3, on_trellis(46, 400, (1, 1, 3), 1)),
+    ];
+    let tensors = tensors
+        .into_iter()
+        .enumerate()
+        .map(|(i, (shape, codebook, symbols))| {
+            (
+                info(&format!("{i}"), Dtype::F32, shape),
+                quantized(codebook, symbols),
+            )
+        });
+    checkpoint(
+        tensors.collect(),
+        vec![grid(-20, 41), grid(0, 30), grid(-29, 30), grid(-1, 3)],
+    )
+}
+
 pub(super) fn all() -> Vec<Valid> {
     let options = EncodeOptions::default();
     let ans_chunks = options.with_group_elements(64);
@@ -348,6 +396,12 @@ pub(super) fn all() -> Vec<Valid> {
             "chunks-context.tersor",
             chunks(),
             ans_chunks.with_coder(Coder::Context),
+        ),
+        (
+            "trellis-context.tersor",
+            trellises(),
+            // Groups begin in the midst of a path.
+            options.with_group_elements(250).with_coder(Coder::Context),
         ),
         ("empty.tersor", QuantizedCheckpoint::default(), options),
         (

@@ -30,6 +30,12 @@
 //! moves the prices of others, and `J` may rise: then the pass is undone. In all cases passes end when `J` falls by
 //! less than 1e-4 of itself.
 //!
+//! # Trellis
+//! With a coder that knows of it ([`TrellisPrice`](crate::TrellisPrice)), [`Problem::quantize_on_trellis`] takes columns along the paths
+//! of a trellis ([`trellis`](crate::trellis)) instead: the survivor of each state has a field of its own. Descent cannot follow,
+//! since one changed parity would change all symbols after it; passes feed anew from better prices. On Laplacian weights at 0.7 and 1.4
+//! bits that costs more than 0.1 bits per weight less than feedback and descent (`tests/trellis.rs`).
+//!
 //! # Order and threads
 //! Symbols are decided row by row, in the order in which they are coded. Rows share nothing but prices: at static
 //! ones they are worked on in parallel, at sequential ones one after the other. Results are the same for any number
@@ -68,6 +74,7 @@ mod panel;
 mod problem;
 mod schedule;
 mod stage;
+mod trellis;
 
 pub use iterated::Priced;
 pub use moment::{Gram, MomentError};

@@ -59,10 +59,12 @@ pub struct FeedbackConfig {
     /// passes of descent: at 0.5 to 0.8 bits a caution of 1.5 lowered the objective by 2 to 6 % with a coder that
     /// learns and by up to 4 % at iterated prices; at 1.4 to 3.6 bits it raised it by up to 4 %.
     pub caution: f64,
-    /// Most passes of coordinate descent. Default: 3.
+    /// Most passes of coordinate descent, or further ones along a trellis. Default: 3.
     pub passes: usize,
     /// Whether weights of exactly 0 stay 0: those of a pruned network. Default: true.
     pub keep_zeros: bool,
+    /// Whether to quantize on a trellis where the coder knows about it, with as many further passes instead of descent. Default: true.
+    pub trellis: bool,
 }
 
 impl Default for FeedbackConfig {
@@ -73,6 +75,7 @@ impl Default for FeedbackConfig {
             caution: 1.0,
             passes: 3,
             keep_zeros: true,
+            trellis: true,
         }
     }
 }
@@ -197,6 +200,11 @@ impl<'a> Problem<'a> {
     /// Mean sensitivity of a weight, in loss per squared weight.
     pub const fn sensitivity(&self) -> f64 {
         self.layer.sensitivity
+    }
+
+    /// Whether a trellis is asked for.
+    pub const fn wants_trellis(&self) -> bool {
+        self.config.trellis
     }
 
     /// What the quantized weights should be near, in the order of the weights.

@@ -32,7 +32,7 @@ impl Stage {
 pub struct Quantized {
     /// Multiples of the step, in the order of the weights.
     pub symbols: Vec<i32>,
-    /// Feedback first, then each pass of descent that lowered the objective. The last is what the symbols cost.
+    /// Feedback first, then each further pass that lowered the objective. The last is what the symbols cost.
     pub trace: Vec<Stage>,
 }
 

@@ -148,11 +148,11 @@ impl Problem<'_> {
 
     /// Whether a weight is a zero that stays.
     #[inline]
-    fn is_pinned(&self, position: usize, knob: Knob) -> bool {
+    pub(super) fn is_pinned(&self, position: usize, knob: Knob) -> bool {
         self.config.keep_zeros && self.layer.weights[position] == 0.0 && knob.has_zero()
     }
 
-    fn part<'b>(&self, field: &'b mut [f64], curvature: &Curvature) -> Rows<'b> {
+    pub(super) fn part<'b>(&self, field: &'b mut [f64], curvature: &Curvature) -> Rows<'b> {
         Rows {
             values: field,
             stride: self.n_in(),

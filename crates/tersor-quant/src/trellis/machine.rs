@@ -10,10 +10,10 @@ pub enum States {
 }
 
 /// Most states.
-pub(super) const MAX_STATES: usize = 8;
+pub(crate) const MAX_STATES: usize = 8;
 
 /// Quantizers: one of the even multiples of the step, one of the odd ones and zero.
-pub(super) const N_QUANTIZERS: usize = 2;
+pub(crate) const N_QUANTIZERS: usize = 2;
 
 impl States {
     /// How many.
@@ -29,7 +29,7 @@ impl States {
     /// A systematic feedback encoder: the lowest bit of a state is its quantizer, and goes back in by the check polynomial 5 (octal) of four
     /// states and 13 of eight; the parity goes in by 2 and 4.
     #[inline]
-    pub(super) const fn next(self, state: usize, odd: bool) -> usize {
+    pub const fn next(self, state: usize, odd: bool) -> usize {
         let (input, feedback) = match self {
             States::Four => (0b01, 0b10),
             States::Eight => (0b010, 0b101),
@@ -45,16 +45,25 @@ impl States {
     }
 }
 
-/// The quantizer of a state.
+/// The quantizer of a state: 0 or 1.
 #[inline]
-pub(super) const fn quantizer(state: usize) -> usize {
+pub const fn quantizer(state: usize) -> usize {
     state & 1
 }
 
-/// The multiple of the step that an index stands for.
+/// The multiple of the step that an index of a quantizer stands for.
 #[inline]
-pub(super) const fn multiple(quantizer: usize, index: i32) -> i64 {
+pub const fn multiple(quantizer: usize, index: i32) -> i64 {
     2 * index as i64 - if quantizer == 1 { index.signum() as i64 } else { 0 }
+}
+
+/// The index of a multiple, if the quantizer has it.
+#[inline]
+pub const fn index(quantizer: usize, multiple: i32) -> Option<i32> {
+    if multiple != 0 && (multiple & 1) as usize != quantizer {
+        return None;
+    }
+    Some((multiple + multiple.signum() * quantizer as i32) >> 1)
 }
 
 #[cfg(test)]
@@ -92,5 +101,10 @@ mod tests {
         let multiples = |q| (-3..=3).map(|i| multiple(q, i)).collect::<Vec<_>>();
         assert_eq!(multiples(0), [-6, -4, -2, 0, 2, 4, 6]);
         assert_eq!(multiples(1), [-5, -3, -1, 0, 1, 3, 5]);
+        for (q, i) in (0..2).flat_map(|q| (-3..=3).map(move |i| (q, i))) {
+            let at = multiple(q, i) as i32;
+            assert_eq!(index(q, at), Some(i));
+            assert_eq!(index(1 - q, at).is_some(), at == 0);
+        }
     }
 }

@@ -2,23 +2,23 @@
 //! the indices of least cost.
 //!
 //! Each quantizer is as coarse as a scalar one of twice the step, but where paths lead through the trellis is open, so that the weights of
-//! a row together are nearer than one by one. A decoder follows the parities. Files do not use it: `docs/results/limit.md` says what it would
-//! bring.
+//! a row together are nearer than one by one. A decoder follows the parities. [`quantize`] is for a memoryless code and without feedback: a
+//! measure of what is in it (`docs/results/limit.md`). [`feedback`](crate::feedback) quantizes on the same trellis at a coder's prices.
 //!
 //! # Source
 //! M. W. Marcellin, T. R. Fischer, "Trellis coded quantization of memoryless and Gauss-Markov sources", 1990; T. R. Fischer, M. Wang,
 //! "Entropy-constrained trellis-coded quantization", 1992; the trellises are those of G. Ungerboeck, "Channel coding with multilevel/phase
 //! signals", 1982, table I. The two quantizers that share zero: H. Schwarz et al., "Hybrid video coding with trellis-coded quantization", 2019.
 
-mod machine;
+pub(crate) mod machine;
 mod path;
 
-pub use machine::States;
+pub use machine::{States, index, multiple, quantizer};
 
 use crate::error::{Result, not_negative};
 use crate::report::entropy_bits;
 use crate::source::Source;
-use machine::{N_QUANTIZERS, multiple, quantizer};
+use machine::N_QUANTIZERS;
 use path::{Prices, best_path};
 
 /// Steps that are tried: these factors of the scalar step of the slope.

@@ -78,7 +78,7 @@ fn layer(designer: &Designer<'_>, index: usize, knob: Knob, prices: Prices<'_>) 
     };
     let loaded = designer.load(index)?;
     let moments = designer.moments(index)?.ok_or(Error::SelfCheck)?;
-    let problems = moments.problems(&loaded.source())?;
+    let problems = moments.problems(&loaded.source(), designer.options.trellis)?;
     quantize(info, &problems, designer.step(index, slope), slope, prices)
 }
 

@@ -32,10 +32,10 @@ impl LayerSymbols {
         }
     }
 
-    /// Multiples of a step, on the smallest grid that holds them.
+    /// Multiples of a step, on the smallest grid that holds them and zero, which a trellis counts from.
     pub(super) fn of_multiples(step: f32, multiples: &[i32], weights: &[f32], loss: f64) -> Self {
-        let first = multiples.iter().min().copied().unwrap_or(0);
-        let last = multiples.iter().max().copied().unwrap_or(0);
+        let first = multiples.iter().min().map_or(0, |&m| m.min(0));
+        let last = multiples.iter().max().map_or(0, |&m| m.max(0));
         let grid = Grid {
             step,
             first,

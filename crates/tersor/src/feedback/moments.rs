@@ -216,11 +216,15 @@ impl LayerMoments<'_> {
         gram.or_else(|error| refuse(&self.key, &format!("cannot be second moments: {error}")))
     }
 
-    /// The layer, or one for each group of a convolution, with the mean sensitivity of its weights.
+    /// The layer, or one for each group of a convolution, with the mean sensitivity of its weights, for a trellis or not.
     ///
     /// # Errors
     /// [`Error::Sensitivity`] for matrices that no damping makes positive definite.
-    pub(crate) fn problems<'a>(&'a self, source: &Source<'a>) -> Result<Vec<Problem<'a>>> {
+    pub(crate) fn problems<'a>(&'a self, source: &Source<'a>, trellis: bool) -> Result<Vec<Problem<'a>>> {
+        let config = FeedbackConfig {
+            trellis,
+            ..FeedbackConfig::default()
+        };
         let len = source.len() / self.layout.n_parts;
         let problem = |part: usize| {
             let source = source.slice(part * len..(part + 1) * len);
@@ -231,7 +235,7 @@ impl LayerMoments<'_> {
                 sensitivity: source.mean_h().min(LARGEST_H),
                 row_weights: None,
             };
-            let problem = Problem::new(&layer, &FeedbackConfig::default());
+            let problem = Problem::new(&layer, &config);
             problem.or_else(|error| refuse(&self.key, &format!("cannot be used: {error}")))
         };
         (0..self.layout.n_parts).map(problem).collect()

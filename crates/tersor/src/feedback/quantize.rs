@@ -5,6 +5,7 @@ use crate::design::{GRID_ITERATIONS, SMALL, grid_codebook, short, within};
 use crate::in_context::{choose_in_context, take};
 use crate::price::SegmentPrice;
 use crate::{Error, Result};
+use tersor_codec::trellis::FEWEST;
 use tersor_codec::{ContextPrices, MAX_LEVELS, TensorInfo};
 use tersor_quant::feedback::{Problem, Quantized, step_for_slope};
 use tersor_quant::grid::{self, Grid};
@@ -15,6 +16,12 @@ const MARGIN: usize = 4;
 
 /// Rounds of prices and feedback where several parts share their prices: as many as prices settle in without feedback.
 const ROUNDS: usize = GRID_ITERATIONS;
+
+/// The step on a trellis, whose quantizers have every other multiple, in those of scalar quantization.
+const TRELLIS_STEP: f32 = 0.64;
+
+/// Inputs of a layer from which on it is quantized on a trellis.
+const LEAST_ROW: usize = 16;
 
 /// Passes without feedback, at the prices of the coder `context`.
 const PASSES: usize = 2;
@@ -39,6 +46,8 @@ const ZERO: Span = Span { min: 0.0, max: 0.0 };
 
 /// Quantizes a tensor with error feedback.
 ///
+/// Where a trellis is wanted and prices are those of the coder `context`, which knows about it, a layer of one part and at least 16 inputs
+/// goes on it, with 0.64 of the step.
 /// `parts` are the problems of the tensor's groups, one after the other; one, but for grouped convolutions. `slope` is in loss per
 /// bit, the step in units of the weights. The predicted loss of the report is that of the problems: `1/2 s e^T H e`.
 ///
@@ -61,17 +70,15 @@ pub fn quantize(
             weights.len()
         )));
     }
-    let wrap = Error::quantize(&info.name);
+    let wrap = || Error::quantize(&info.name);
     let layer = match prices {
         Prices::Order0 => {
-            let found = at_order_0(parts, step, slope).map_err(wrap)?;
+            let found = at_order_0(parts, step, slope).map_err(wrap())?;
             LayerSymbols::of_multiples(step, &found.multiples, &weights, found.loss)
         }
         Prices::Context(prices) => {
             let before = prices.clone();
-            let alphabet = alphabet(parts, step).map_err(wrap)?;
-            let found = at_context(info, parts, alphabet, slope, prices)?;
-            let layer = LayerSymbols::of_multiples(step, &found.multiples, &weights, found.loss);
+            let layer = in_context(info, parts, (step, slope), &weights, prices)?;
             *prices = before;
             learn(prices, &info.shape, &layer)?;
             layer
@@ -138,11 +145,64 @@ impl Found {
     }
 }
 
+/// Quantizes at the prices of the coder `context`, on a trellis if that can gain.
+fn in_context(
+    info: &TensorInfo,
+    parts: &[Problem<'_>],
+    (step, slope): (f32, f64),
+    weights: &[f32],
+    prices: &mut ContextPrices,
+) -> Result<LayerSymbols> {
+    let wrap = || Error::quantize(&info.name);
+    if let [part] = parts
+        && fits_trellis(info, part)
+    {
+        let before = prices.clone();
+        let step = trellis_step(part, step);
+        let alphabet = alphabet(parts, (step, 2 * MARGIN)).map_err(wrap())?;
+        let found = at_context(info, parts, (alphabet, true), slope, prices)?;
+        // Fewer are not taken to lie on a trellis.
+        if found.multiples.iter().filter(|&&m| m != 0).count() >= FEWEST {
+            return Ok(LayerSymbols::of_multiples(
+                step,
+                &found.multiples,
+                weights,
+                found.loss,
+            ));
+        }
+        *prices = before;
+    }
+    let alphabet = alphabet(parts, (step, MARGIN)).map_err(wrap())?;
+    let found = at_context(info, parts, (alphabet, false), slope, prices)?;
+    Ok(LayerSymbols::of_multiples(
+        step,
+        &found.multiples,
+        weights,
+        found.loss,
+    ))
+}
+
+/// Whether a layer is quantized on a trellis: its tensor is no vector, and its rows are long enough for paths to part and meet.
+fn fits_trellis(info: &TensorInfo, part: &Problem<'_>) -> bool {
+    part.wants_trellis() && info.shape.len() > 1 && part.n_in() >= LEAST_ROW
+}
+
+/// The step on a trellis, as far as weights and targets allow, and short for few.
+fn trellis_step(part: &Problem<'_>, step: f32) -> f32 {
+    let span = Span::of_slice(part.weights()).join(Span::of_slice(part.targets()));
+    let step = within(span.join(ZERO), TRELLIS_STEP * step);
+    if (part.weights().len() as u64) < SMALL {
+        short(step)
+    } else {
+        step
+    }
+}
+
 /// The levels that targets reach, zero, and some more.
-fn alphabet(parts: &[Problem<'_>], step: f32) -> tersor_quant::Result<Grid> {
+fn alphabet(parts: &[Problem<'_>], (step, margin): (f32, usize)) -> tersor_quant::Result<Grid> {
     let targets = parts.iter().map(|part| Span::of_slice(part.targets()));
     let grid = Grid::spanning(targets.fold(ZERO, Span::join), step)?;
-    let room = MARGIN.min((MAX_LEVELS - grid.n_levels) / 2);
+    let room = margin.min((MAX_LEVELS - grid.n_levels) / 2);
     Ok(Grid {
         step,
         first: grid.first - room as i32,
@@ -153,7 +213,7 @@ fn alphabet(parts: &[Problem<'_>], step: f32) -> tersor_quant::Result<Grid> {
 fn at_context(
     info: &TensorInfo,
     parts: &[Problem<'_>],
-    alphabet: Grid,
+    (alphabet, on_trellis): (Grid, bool),
     slope: f64,
     prices: &mut ContextPrices,
 ) -> Result<Found> {
@@ -161,8 +221,13 @@ fn at_context(
     for part in parts {
         let start = found.multiples.len();
         let elements = start..start + part.weights().len();
-        let mut price = SegmentPrice::new(prices, &info.shape, elements, alphabet, part.targets())?;
-        let quantized = part.quantize(alphabet.step, slope, &mut price);
+        let levels = (alphabet, on_trellis);
+        let mut price = SegmentPrice::new(prices, &info.shape, elements, levels, part.targets())?;
+        let quantized = if on_trellis {
+            part.quantize_on_trellis(alphabet.step, slope, &mut price)
+        } else {
+            part.quantize(alphabet.step, slope, &mut price)
+        };
         found.add(quantized.map_err(Error::quantize(&info.name))?);
     }
     Ok(found)
@@ -175,7 +240,7 @@ fn at_order_0(parts: &[Problem<'_>], step: f32, slope: f64) -> tersor_quant::Res
         found.add(part.quantize_iterated(step, slope)?.quantized);
         return Ok(found);
     }
-    let alphabet = alphabet(parts, step)?;
+    let alphabet = alphabet(parts, (step, MARGIN))?;
     let mut counts = start_counts(parts, alphabet, slope)?;
     let mut least = f64::INFINITY;
     for _ in 0..ROUNDS {

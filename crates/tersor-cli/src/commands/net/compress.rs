@@ -54,6 +54,7 @@ pub(crate) fn run(args: &CompressArgs, common: &Common) -> anyhow::Result<Status
         feedback: FeedbackConfig {
             damping: args.damping,
             passes: args.passes,
+            trellis: !args.no_trellis,
             ..FeedbackConfig::default()
         },
         rows_per_input: args.rows,
