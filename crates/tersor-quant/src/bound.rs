@@ -46,7 +46,7 @@ struct Cell {
 pub fn least_cost(source: &Source, slope: f64) -> Result<Option<f64>> {
     not_negative("the slope", slope)?;
     let n = source.len() as f64;
-    let mean_h = (0..source.len()).map(|i| f64::from(source.h.at(i))).sum::<f64>() / n.max(1.0);
+    let mean_h = source.mean_h();
     let span = Span::of_slice(source.weights);
     let (low, high) = (f64::from(span.min), f64::from(span.max));
     if source.is_empty() || mean_h <= 0.0 || slope == 0.0 || high <= low {

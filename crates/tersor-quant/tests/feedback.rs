@@ -5,7 +5,9 @@
 mod support;
 
 use proptest::prelude::*;
-use support::layer::{Counting, entropy, errors, inputs, moment, nearest, output_error, outputs, quadratic};
+use support::layer::{
+    Counting, curvature, entropy, errors, inputs, moment, nearest, output_error, outputs, quadratic,
+};
 use support::{Rng, gaussian, laplacian, pruned};
 use tersor_quant::feedback::{FeedbackConfig, Gram, Layer, Problem, Quantized};
 use tersor_quant::{GridPrices, RateModel, SequentialPrice, Source, StaticPrices, grid};
@@ -38,16 +40,6 @@ fn quantize(problem: &Problem, slope: f64, table: &StaticPrices) -> Quantized {
 fn identity(n: usize) -> Vec<f32> {
     (0..n * n)
         .map(|i| f32::from(u8::from(i % (n + 1) == 0)))
-        .collect()
-}
-
-/// `G / mean diagonal + damping I`.
-fn curvature(gram: &[f32], n: usize, damping: f64) -> Vec<f32> {
-    let mean = (0..n).map(|k| f64::from(gram[k * (n + 1)])).sum::<f64>() / n as f64;
-    let added = |i: usize| if i.is_multiple_of(n + 1) { damping } else { 0.0 };
-    gram.iter()
-        .enumerate()
-        .map(|(i, &g)| (f64::from(g) / mean + added(i)) as f32)
         .collect()
 }
 

@@ -5,7 +5,7 @@
 mod support;
 
 use std::ops::RangeInclusive;
-use support::layer::{Counting, errors, inputs, moment, quadratic};
+use support::layer::{Counting, curvature, errors, inputs, moment, quadratic};
 use support::{laplacian, pruned};
 use tersor_quant::feedback::{FeedbackConfig, Gram, Layer, Problem};
 use tersor_quant::trellis::{States, index, quantizer};
@@ -89,14 +89,6 @@ fn is_path(symbols: &[i32]) -> bool {
         state = States::Eight.next(state, index.unwrap_or(0) % 2 != 0);
         index.is_some()
     })
-}
-
-/// `G / mean diagonal + damping I`.
-fn curvature(gram: &[f32], n: usize, damping: f64) -> Vec<f32> {
-    let mean = (0..n).map(|k| f64::from(gram[k * (n + 1)])).sum::<f64>() / n as f64;
-    let added = |i: usize| if i.is_multiple_of(n + 1) { damping } else { 0.0 };
-    let entry = |(i, &g): (usize, &f32)| (f64::from(g) / mean + added(i)) as f32;
-    gram.iter().enumerate().map(entry).collect()
 }
 
 #[test]

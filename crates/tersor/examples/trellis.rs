@@ -57,17 +57,18 @@ fn main() -> Result<(), Box<dyn Error>> {
         }
         let slope = high.exp2();
         let least: f64 = total(&tensors, |t| Ok(bound::least_cost(t, slope)?.unwrap_or(f64::NAN)))?;
-        let bits = total(&tensors, |t| Ok(scalar(t, slope)?.1))?;
-        let cost = total(&tensors, |t| {
-            scalar(t, slope).map(|(loss, bits)| loss + slope * bits)
-        })?;
+        let (mut loss, mut bits) = (0.0, 0.0);
+        for weights in &tensors {
+            let of_tensor = scalar(&Source::constant(weights, 1.0), slope)?;
+            (loss, bits) = (loss + of_tensor.0, bits + of_tensor.1);
+        }
         let gap = |cost: f64| (cost - least) / slope / n;
         let of = |states| total(&tensors, |t| Ok(trellis::quantize(t, slope, states)?.j(slope)));
         let (four, eight) = (of(States::Four)?, of(States::Eight)?);
         println!(
             "{:.3}  {:.3}  {:.3}  {:.3}",
             bits / n,
-            gap(cost),
+            gap(loss + slope * bits),
             gap(four),
             gap(eight)
         );

@@ -261,6 +261,17 @@ fn chunks() -> QuantizedCheckpoint {
     )
 }
 
+/// Tensors of a shape, a codebook and symbols, with their numbers for names.
+fn numbered<const N: usize>(
+    dtype: Dtype,
+    tensors: [(&[u64], usize, Vec<u16>); N],
+) -> Vec<(TensorInfo, TensorData)> {
+    let tensor = |(i, (shape, codebook, symbols)): (usize, (&[u64], usize, Vec<u16>))| {
+        (info(&format!("{i}"), dtype, shape), quantized(codebook, symbols))
+    };
+    tensors.into_iter().enumerate().map(tensor).collect()
+}
+
 /// Shapes, alphabets and sequences of tensors that an adaptive coder tells apart.
 fn shapes() -> QuantizedCheckpoint {
     let wide = Codebook::Mantissa {
@@ -296,17 +307,8 @@ fn shapes() -> QuantizedCheckpoint {
         // Positive values far from zero, with a centre of their own.
         (&[200], 2, bell(34, 200, 12).iter().map(|s| s + 28).collect()),
     ];
-    let tensors = tensors
-        .into_iter()
-        .enumerate()
-        .map(|(i, (shape, codebook, symbols))| {
-            (
-                info(&format!("{i}"), Dtype::F8E5m2, shape),
-                quantized(codebook, symbols),
-            )
-        });
     checkpoint(
-        tensors.collect(),
+        numbered(Dtype::F8E5m2, tensors),
         vec![grid(), wide, positive, negative, signs, one],
     )
 }
@@ -344,17 +346,8 @@ fn trellises() -> QuantizedCheckpoint {
         // Three levels: zero is all that the first quantizer has.
         (&[40, 10], 3, on_trellis(46, 400, (1, 1, 3), 1)),
     ];
-    let tensors = tensors
-        .into_iter()
-        .enumerate()
-        .map(|(i, (shape, codebook, symbols))| {
-            (
-                info(&format!("{i}"), Dtype::F32, shape),
-                quantized(codebook, symbols),
-            )
-        });
     checkpoint(
-        tensors.collect(),
+        numbered(Dtype::F32, tensors),
         vec![grid(-20, 41), grid(0, 30), grid(-29, 30), grid(-1, 3)],
     )
 }

@@ -16,7 +16,7 @@ use crate::choice::Knob;
 use crate::error::{Error, Result};
 use crate::price::{TrellisPrice, coded_bits};
 use crate::trellis::States;
-use crate::trellis::machine::{MAX_STATES, multiple, quantizer};
+use crate::trellis::machine::{MAX_STATES, about, candidates, multiple, quantizer};
 
 /// The trellis of the coder `context`.
 const STATES: States = States::Eight;
@@ -32,8 +32,6 @@ struct Kept<'a, P> {
     bits: [[u32; 2 * N_KEPT + 1]; 2],
 }
 
-/// Adding and subtracting 1.5 x 2^52 rounds to an integer.
-const MAGIC: f64 = 6_755_399_441_055_744.0;
 /// A price that has not been asked for.
 const UNKNOWN: u32 = u32::MAX - 1;
 
@@ -282,7 +280,7 @@ fn best_of(survivors: &[Survivor]) -> usize {
     best.unwrap_or(0)
 }
 
-/// For each parity, even first, the cheapest index of a quantizer: the nearest, the next towards zero, or the one at zero.
+/// For each parity, even first, the cheapest index of a quantizer that has a level.
 fn choices<P: TrellisPrice>(
     kept: &mut Kept<'_, P>,
     quantizer: usize,
@@ -291,46 +289,21 @@ fn choices<P: TrellisPrice>(
 ) -> [Option<(i32, f64)>; 2] {
     let (low, high) = knob.ends;
     let at = (target / f64::from(knob.step)).clamp(f64::from(low), f64::from(high));
-    let place = if quantizer == 1 {
-        f64::midpoint(at, at.signum())
-    } else {
-        0.5 * at
-    };
-    let nearest = (place + MAGIC) - MAGIC;
-    let other = if place > nearest {
-        nearest + 1.0
-    } else {
-        nearest - 1.0
-    };
-    let mut cheapest = |nearest: i32| {
+    about(quantizer, at).map(|nearest| {
         let mut best: Option<(i32, f64)> = None;
-        let mut consider = |index: i32| {
+        for index in candidates(nearest) {
             let symbol = multiple(quantizer, index) as i32;
             let distance = target - knob.value(symbol);
             let loss = weight * distance * distance;
             if symbol < low || symbol > high || best.is_some_and(|(_, cost)| loss >= cost) {
-                return;
+                continue;
             }
             let bits = kept.bits(quantizer, index);
             let cost = loss + knob.unit * f64::from(bits);
             if bits < u32::MAX && best.is_none_or(|(_, least)| cost < least) {
                 best = Some((index, cost));
             }
-        };
-        consider(nearest);
-        if nearest.abs() > 1 {
-            consider(nearest - 2 * nearest.signum());
-        }
-        if nearest.abs() > 3 {
-            consider(nearest.signum() * (nearest & 1));
         }
         best
-    };
-    let (nearest, other) = (nearest as i32, other as i32);
-    let (first, second) = (cheapest(nearest), cheapest(other));
-    if nearest % 2 == 0 {
-        [first, second]
-    } else {
-        [second, first]
-    }
+    })
 }

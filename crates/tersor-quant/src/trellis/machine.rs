@@ -66,6 +66,41 @@ pub const fn index(quantizer: usize, multiple: i32) -> Option<i32> {
     Some((multiple + multiple.signum() * quantizer as i32) >> 1)
 }
 
+/// Adding and subtracting 1.5 x 2^52 rounds to an integer, ties to even.
+const MAGIC: f64 = 6_755_399_441_055_744.0;
+
+/// The even and the odd index of a quantizer about a place, in multiples of the step. Each is the nearest of its parity, but that zero of the
+/// second quantizer can be nearer than an even index, and is among its [`candidates`].
+#[inline]
+pub(crate) fn about(quantizer: usize, at: f64) -> [i32; 2] {
+    // Indices of the second quantizer are half an index further from zero than those of the first.
+    let place = if quantizer == 1 {
+        f64::midpoint(at, at.signum())
+    } else {
+        0.5 * at
+    };
+    let nearest = (place + MAGIC) - MAGIC;
+    let other = if place > nearest {
+        nearest + 1.0
+    } else {
+        nearest - 1.0
+    };
+    let (nearest, other) = (nearest as i32, other as i32);
+    if nearest % 2 == 0 {
+        [nearest, other]
+    } else {
+        [other, nearest]
+    }
+}
+
+/// What may be cheaper than the nearest index of its parity: the nearest itself, the next towards zero, and the one at zero.
+#[inline]
+pub(crate) fn candidates(nearest: i32) -> impl Iterator<Item = i32> {
+    let inward = (nearest.abs() > 1).then_some(nearest - 2 * nearest.signum());
+    let innermost = (nearest.abs() > 3).then_some(nearest.signum() * (nearest & 1));
+    [Some(nearest), inward, innermost].into_iter().flatten()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -106,5 +141,26 @@ mod tests {
             assert_eq!(index(q, at), Some(i));
             assert_eq!(index(1 - q, at).is_some(), at == 0);
         }
+    }
+
+    #[test]
+    fn the_nearest_of_each_parity_is_a_candidate() {
+        for (q, i) in (0..2).flat_map(|q| (-40..=40).map(move |i| (q, i))) {
+            let at = 0.23 * f64::from(i) + 0.01;
+            let off = |index: i32| (multiple(q, index) as f64 - at).abs();
+            for (parity, nearest) in about(q, at).into_iter().enumerate() {
+                assert_eq!((nearest & 1) as usize, parity);
+                let of_parity = (-9..=9).filter(|index: &i32| (index & 1) as usize == parity);
+                let least = of_parity.map(off).fold(f64::INFINITY, f64::min);
+                let found = candidates(nearest).map(off).fold(f64::INFINITY, f64::min);
+                assert_eq!(found, least, "{q} {at}");
+            }
+        }
+        let all = |nearest| candidates(nearest).collect::<Vec<_>>();
+        assert_eq!(
+            [all(0), all(1), all(-2), all(3)],
+            [vec![0], vec![1], vec![-2, 0], vec![3, 1]]
+        );
+        assert_eq!([all(-5), all(6)], [vec![-5, -3, -1], vec![6, 4, 0]]);
     }
 }

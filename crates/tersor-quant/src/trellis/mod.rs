@@ -73,7 +73,7 @@ pub fn quantize(source: &Source, slope: f64, states: States) -> Result<Path> {
         });
     }
     let n = source.len();
-    let mean_h = (0..n).map(|i| f64::from(source.h.at(i))).sum::<f64>() / n.max(1) as f64;
+    let mean_h = source.mean_h();
     let nothing = Path {
         indices: vec![0; n],
         step: 1.0,

@@ -1,6 +1,6 @@
 //! The cheapest path through a trellis at given prices.
 
-use super::machine::{MAX_STATES, N_QUANTIZERS, States, multiple, quantizer};
+use super::machine::{MAX_STATES, N_QUANTIZERS, States, about, candidates, multiple, quantizer};
 use crate::source::Source;
 
 /// Indices further from zero share the price of the furthest.
@@ -38,22 +38,9 @@ fn place(index: i32) -> usize {
 
 /// The index of each parity of a quantizer that is cheapest for a weight, with its cost.
 fn choices(prices: &Prices, quantizer: usize, at: f64, per_square: f64, slope: f64) -> [(i32, f64); 2] {
-    // Where the weight is, in indices: those of the second quantizer are half an index further from zero.
-    let place = if quantizer == 1 {
-        f64::midpoint(at, at.signum())
-    } else {
-        at / 2.0
-    };
-    [0, 1].map(|parity| {
-        let odd = f64::from(parity);
-        let nearest = (2.0 * ((place - odd) / 2.0).round() + odd) as i32;
-        let inward = nearest - 2 * nearest.signum();
+    about(quantizer, at).map(|nearest| {
         let mut best = (0, f64::INFINITY);
-        let last = if parity == 0 { 0 } else { nearest.signum() };
-        for index in [nearest, inward, last] {
-            if (index % 2 != 0) != (parity == 1) {
-                continue;
-            }
+        for index in candidates(nearest) {
             let off = at - multiple(quantizer, index) as f64;
             let cost = per_square * off * off + slope * prices.bits(quantizer, index);
             if cost < best.1 {

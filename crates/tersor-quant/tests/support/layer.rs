@@ -79,6 +79,14 @@ pub fn entropy(symbols: &[i32]) -> f64 {
     tersor_quant::entropy_bits(&counts)
 }
 
+/// `G / mean diagonal + damping I`.
+pub fn curvature(gram: &[f32], n: usize, damping: f64) -> Vec<f32> {
+    let mean = (0..n).map(|k| f64::from(gram[k * (n + 1)])).sum::<f64>() / n as f64;
+    let added = |i: usize| if i.is_multiple_of(n + 1) { damping } else { 0.0 };
+    let entry = |(i, &g): (usize, &f32)| (f64::from(g) / mean + added(i)) as f32;
+    gram.iter().enumerate().map(entry).collect()
+}
+
 /// A coder that counts: prices are those of the frequencies so far, each symbol of `-reach ..= reach` counted once
 /// before.
 #[derive(Clone, Debug, PartialEq)]

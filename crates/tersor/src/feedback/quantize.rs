@@ -37,7 +37,12 @@ pub enum Prices<'a> {
 /// The step of a tensor that is quantized with feedback, from the range and the number of its weights and their mean
 /// sensitivity: [`step_for_slope`], as far as the weights allow, and short for few weights, since it is stored.
 pub fn step(span: Span, n: u64, slope: f64, sensitivity: f64) -> f32 {
-    let step = within(span.join(ZERO), step_for_slope(slope, sensitivity));
+    stored(span, n, step_for_slope(slope, sensitivity))
+}
+
+/// A step as far as weights in a range allow, and short for few.
+fn stored(span: Span, n: u64, step: f32) -> f32 {
+    let step = within(span.join(ZERO), step);
     if n < SMALL { short(step) } else { step }
 }
 
@@ -77,9 +82,7 @@ pub fn quantize(
             LayerSymbols::of_multiples(step, &found.multiples, &weights, found.loss)
         }
         Prices::Context(prices) => {
-            let before = prices.clone();
             let layer = in_context(info, parts, (step, slope), &weights, prices)?;
-            *prices = before;
             learn(prices, &info.shape, &layer)?;
             layer
         }
@@ -145,22 +148,21 @@ impl Found {
     }
 }
 
-/// Quantizes at the prices of the coder `context`, on a trellis if that can gain.
+/// Quantizes at the prices of the coder `context` from a state on, on a trellis if that can gain.
 fn in_context(
     info: &TensorInfo,
     parts: &[Problem<'_>],
     (step, slope): (f32, f64),
     weights: &[f32],
-    prices: &mut ContextPrices,
+    given: &ContextPrices,
 ) -> Result<LayerSymbols> {
     let wrap = || Error::quantize(&info.name);
     if let [part] = parts
         && fits_trellis(info, part)
     {
-        let before = prices.clone();
         let step = trellis_step(part, step);
         let alphabet = alphabet(parts, (step, 2 * MARGIN)).map_err(wrap())?;
-        let found = at_context(info, parts, (alphabet, true), slope, prices)?;
+        let found = at_context(info, parts, (alphabet, true), slope, given.clone())?;
         // Fewer are not taken to lie on a trellis.
         if found.multiples.iter().filter(|&&m| m != 0).count() >= FEWEST {
             return Ok(LayerSymbols::of_multiples(
@@ -170,10 +172,9 @@ fn in_context(
                 found.loss,
             ));
         }
-        *prices = before;
     }
     let alphabet = alphabet(parts, (step, MARGIN)).map_err(wrap())?;
-    let found = at_context(info, parts, (alphabet, false), slope, prices)?;
+    let found = at_context(info, parts, (alphabet, false), slope, given.clone())?;
     Ok(LayerSymbols::of_multiples(
         step,
         &found.multiples,
@@ -190,12 +191,7 @@ fn fits_trellis(info: &TensorInfo, part: &Problem<'_>) -> bool {
 /// The step on a trellis, as far as weights and targets allow, and short for few.
 fn trellis_step(part: &Problem<'_>, step: f32) -> f32 {
     let span = Span::of_slice(part.weights()).join(Span::of_slice(part.targets()));
-    let step = within(span.join(ZERO), TRELLIS_STEP * step);
-    if (part.weights().len() as u64) < SMALL {
-        short(step)
-    } else {
-        step
-    }
+    stored(span, part.weights().len() as u64, TRELLIS_STEP * step)
 }
 
 /// The levels that targets reach, zero, and some more.
@@ -215,14 +211,14 @@ fn at_context(
     parts: &[Problem<'_>],
     (alphabet, on_trellis): (Grid, bool),
     slope: f64,
-    prices: &mut ContextPrices,
+    mut prices: ContextPrices,
 ) -> Result<Found> {
     let mut found = Found::default();
     for part in parts {
         let start = found.multiples.len();
         let elements = start..start + part.weights().len();
         let levels = (alphabet, on_trellis);
-        let mut price = SegmentPrice::new(prices, &info.shape, elements, levels, part.targets())?;
+        let mut price = SegmentPrice::new(&mut prices, &info.shape, elements, levels, part.targets())?;
         let quantized = if on_trellis {
             part.quantize_on_trellis(alphabet.step, slope, &mut price)
         } else {
