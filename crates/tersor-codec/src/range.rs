@@ -276,11 +276,18 @@ impl BitCoder for RangeEncoder {
 #[derive(Debug)]
 pub(crate) struct RangeDecoder<'a> {
     bytes: &'a [u8],
+    /// Bytes taken into `code` and `ahead`, with the zeros after the end.
     position: usize,
     code: u32,
     range: u32,
+    /// Bytes that come after those in `code`, the first highest, and how many bits they are: at least [`MIN_AHEAD`].
+    ahead: u64,
+    n_ahead: u32,
     part: &'static str,
 }
+
+/// Most bits that one decision takes in.
+const MIN_AHEAD: u32 = 24;
 
 impl<'a> RangeDecoder<'a> {
     /// A decoder of all of `bytes`; `part` names them in errors.
@@ -290,34 +297,60 @@ impl<'a> RangeDecoder<'a> {
             position: 0,
             code: 0,
             range: u32::MAX,
+            ahead: 0,
+            n_ahead: 0,
             part,
         };
-        for _ in 0..4 {
-            decoder.code = decoder.code << 8 | decoder.next_byte();
+        for _ in 0..2 {
+            decoder.fill();
+            decoder.shift(16);
         }
+        decoder.fill();
         decoder.check()?;
         Ok(decoder)
     }
 
+    /// Takes in bytes until there are more than 56 bits ahead: rare, and out of the way of the rest.
+    #[cold]
+    #[inline(never)]
+    fn fill(&mut self) {
+        while self.n_ahead <= 56 {
+            let byte = self.bytes.get(self.position).copied().unwrap_or(0);
+            self.position += 1;
+            self.ahead |= u64::from(byte) << (56 - self.n_ahead);
+            self.n_ahead += 8;
+        }
+    }
+
+    /// Moves up to 24 bits, whole bytes, from ahead into the code.
     #[inline]
-    fn next_byte(&mut self) -> u32 {
-        let byte = self.bytes.get(self.position).copied();
-        self.position += 1;
-        u32::from(byte.unwrap_or(0))
+    fn shift(&mut self, n: u32) {
+        self.code = self.code << n | (self.ahead >> 32 >> (32 - n)) as u32;
+        self.ahead <<= n;
+        self.n_ahead -= n;
     }
 
     #[inline]
     fn normalize(&mut self) {
-        while self.range < MIN_RANGE {
-            self.range <<= 8;
-            self.code = self.code << 8 | self.next_byte();
+        // Whole bytes, as many as make the range at least MIN_RANGE.
+        let n = self.range.leading_zeros() & 0b1_1000;
+        self.range <<= n;
+        self.shift(n);
+        if self.n_ahead < MIN_AHEAD {
+            self.fill();
         }
+    }
+
+    /// Bytes that the bits decoded so far have needed.
+    fn n_needed(&self) -> usize {
+        self.position - (self.n_ahead / 8) as usize
     }
 
     /// Checks that every byte was needed.
     pub(crate) fn finish(self) -> Result<()> {
-        if self.position < self.bytes.len() {
-            let extra = self.bytes.len() - self.position;
+        let needed = self.n_needed();
+        if needed < self.bytes.len() {
+            let extra = self.bytes.len() - needed;
             return Err(Error::corrupt(self.part, format!("{extra} bytes follow its end")));
         }
         Ok(())
@@ -340,7 +373,7 @@ impl BitCoder for RangeDecoder<'_> {
     }
 
     fn check(&self) -> Result<()> {
-        if self.position > self.bytes.len() + MAX_MISSING {
+        if self.n_needed() > self.bytes.len() + MAX_MISSING {
             return Err(Error::Truncated { part: self.part });
         }
         Ok(())
