@@ -26,6 +26,11 @@ pub struct Batch {
 }
 
 impl Batch {
+    /// Rows that count.
+    pub fn n_labelled(&self) -> usize {
+        self.labels.iter().filter(|&&l| l != UNLABELLED).count()
+    }
+
     /// The input on a device.
     pub fn to_device(&self, device: &Device) -> Value {
         match &self.input {

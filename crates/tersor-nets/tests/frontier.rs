@@ -5,14 +5,14 @@
 use tersor::Silent;
 use tersor_data::Augment;
 use tersor_nets::experiments::{
-    FrontierTask, PostTraining, Recipe, Records, Trained, check_frontier, frontier, frontier_svg,
+    ExperimentTask, FileSpec, PostTraining, Recipe, Records, Trained, check_files, frontier_svg, make_files,
 };
 use tersor_nets::task::{DataOptions, open_data};
 use tersor_nets::train::{Free, Optimizer, Schedule, TrainOptions, TrainingRun};
 use tersor_nets::{Device, Parameters, open_device};
 
 /// LeNet-5, trained for a moment.
-fn trained(task: &FrontierTask<'_>, device: &Device) -> Parameters {
+fn trained(task: &ExperimentTask<'_>, device: &Device) -> Parameters {
     let options = TrainOptions {
         epochs: 2,
         batch: 50,
@@ -32,11 +32,34 @@ fn trained(task: &FrontierTask<'_>, device: &Device) -> Parameters {
     run.run(start, |_| Free, &Silent, |_| ()).unwrap().0
 }
 
+/// A recipe whose files are measured on two selections.
+struct OnTwo(PostTraining);
+
+impl Recipe for OnTwo {
+    fn report(&self) -> &[&'static str] {
+        &["!0%10", "0.."]
+    }
+    fn original(&self) -> Option<&Parameters> {
+        self.0.original()
+    }
+    fn files(&self) -> Vec<FileSpec> {
+        self.0.files()
+    }
+    fn make(
+        &self,
+        task: &ExperimentTask<'_>,
+        index: usize,
+        say: &mut dyn FnMut(&str),
+    ) -> tersor_nets::Result<Vec<u8>> {
+        self.0.make(task, index, say)
+    }
+}
+
 /// Files made twice: how often the recipe spoke the second time.
-fn run(task: &FrontierTask<'_>, recipe: &dyn Recipe) -> (Records, usize) {
-    let records = frontier(task, recipe, &mut |_| ()).unwrap();
+fn run(task: &ExperimentTask<'_>, recipe: &dyn Recipe) -> (Records, usize) {
+    let records = make_files(task, recipe, &mut |_| ()).unwrap();
     let mut said = 0;
-    let again = frontier(task, recipe, &mut |_| said += 1).unwrap();
+    let again = make_files(task, recipe, &mut |_| said += 1).unwrap();
     // Numbers lose a last digit on their way through a file.
     let files = |records: &Records| {
         records
@@ -59,7 +82,7 @@ fn files_are_made_once_and_found_again_as_they_were() {
     let data = open_data(&network, "digits:400", &options).unwrap();
     let device = open_device("cpu").unwrap();
     let folder = tempfile::tempdir().unwrap();
-    let task = FrontierTask {
+    let task = ExperimentTask {
         network: &network,
         data: &data,
         device: &device,
@@ -67,7 +90,7 @@ fn files_are_made_once_and_found_again_as_they_were() {
         progress: &Silent,
     };
     let original = trained(&task, &device);
-    let recipe = PostTraining::new(&task, original.clone(), &[30.5]).unwrap();
+    let recipe = OnTwo(PostTraining::new(&task, original.clone(), &[30.5]).unwrap());
     let (records, said) = run(&task, &recipe);
     assert_eq!((records.records.len(), said), (1, 0));
     let record = &records.records[0];
@@ -98,7 +121,7 @@ fn files_are_made_once_and_found_again_as_they_were() {
         "{last:?}"
     );
 
-    let checked = check_frontier(&task).unwrap();
+    let checked = check_files(&task).unwrap();
     assert!(
         checked.len() == 3 && checked.iter().all(|c| c.is_same),
         "{checked:?}"
@@ -106,11 +129,11 @@ fn files_are_made_once_and_found_again_as_they_were() {
     // Another file in the place of one is told.
     let path = |i: usize| folder.path().join(&records.records[i].file);
     std::fs::copy(path(1), path(0)).unwrap();
-    let checked = check_frontier(&task).unwrap();
+    let checked = check_files(&task).unwrap();
     let same: Vec<bool> = checked.iter().map(|c| c.is_same).collect();
     assert_eq!(same, [false, false, true]);
     std::fs::write(path(1), b"nothing").unwrap();
-    assert!(check_frontier(&task).is_err());
+    assert!(check_files(&task).is_err());
 }
 
 #[test]
@@ -124,7 +147,7 @@ fn a_network_without_a_recipe_is_told() {
     .unwrap();
     let refused = |name: &str, weights: bool| {
         let network = tersor_nets::task::network(name).unwrap();
-        let task = FrontierTask {
+        let task = ExperimentTask {
             network: &network,
             data: &data,
             device: &device,

@@ -604,6 +604,22 @@ pub(crate) enum ExperimentArg {
     Table1,
     /// Small files of a network and how accurate they are.
     Frontier,
+    /// Figure 1: accuracy against bits, four quantizers, fixed-length and Huffman codes, without and with fine-tuning.
+    Figure1,
+    /// Figure 2: the Hessian from all and from 1,000 samples, and the root of Adam's second moments.
+    Figure2,
+    /// Figure 3: plain and Hessian-weighted means of uniform cells.
+    Figure3,
+    /// One codebook for all layers, or one for each, at equal bytes.
+    Scope,
+    /// Estimates of sensitivities and their samples, at equal bytes.
+    Sensitivities,
+    /// Every method on a language model.
+    Transformer,
+    /// Levels, slope, step, tempering, floor, samples.
+    Hyperparameters,
+    /// What the gradient, the diagonal and the whole Hessian predict of the loss, and what it is.
+    OffDiagonal,
 }
 
 /// Arguments of `net reproduce`.
@@ -613,12 +629,14 @@ Experiments:
   table1    the paper's four quantizers on pruned LeNet-5, fine-tuned
   frontier  small files of a network and how accurate they are: of weights that are given, compressed after training, or with --trained
             trained to be small; of LeNet-5 also without weights
+  the others files of the weights given that differ in one thing
 
 Examples:
   tersor net reproduce table1 --net lenet5 --data mnist -o table1         an hour or two; a killed run goes on
   tersor net reproduce table1 --net lenet5 --data mnist -o docs/results/table1-lenet5 --check
   tersor net reproduce frontier --net lenet5 --data mnist -o lenet5
-  tersor net reproduce frontier --net resnet32 --data cifar10 --weights resnet32.safetensors -o resnet32")]
+  tersor net reproduce frontier --net resnet32 --data cifar10 --weights resnet32.safetensors -o resnet32
+  tersor net reproduce figure1 --net resnet32 --data cifar10 --weights resnet32.safetensors -o figure1")]
 pub(crate) struct ReproduceArgs {
     /// The experiment.
     #[arg(value_enum)]

@@ -1,18 +1,23 @@
 //! Whole experiments: from training to files and their accuracy.
 
+mod comparison;
 mod demo;
+mod files;
 mod frontier;
 mod methods;
 mod picture;
 mod record;
+mod split;
 mod table1;
 
 use crate::train::{Optimizer, Schedule, TrainOptions};
 
+pub use comparison::{Comparison, Correlation, Expansion, Panel, Question};
 pub use demo::{DemoOptions, DemoReport, demo};
-pub use frontier::{FrontierFile, FrontierTask, PostTraining, Recipe, Trained, check_frontier, frontier};
+pub use files::{ExperimentTask, FileSpec, Recipe, check_files, make_files};
+pub use frontier::{PostTraining, Trained};
 pub use methods::{Measured, MethodRow, PAPER_METHODS};
-pub use picture::{frontier_svg, table1_svg};
+pub use picture::{frontier_svg, panel_svg, table1_svg};
 pub use record::{Checked, Origin, Record, Records, Score};
 pub use table1::{Table1Network, Table1Options, Table1Report, Table1Row, check_table1, table1};
 

@@ -1,6 +1,6 @@
 //! Results as pictures: points of a few series.
 
-use super::{PAPER_METHODS, Records, Table1Report};
+use super::{PAPER_METHODS, Panel, Record, Records, Table1Report};
 use crate::{Error, Result};
 use plotters::coord::ranged1d::{AsRangedCoord, ValueFormatter};
 use plotters::prelude::*;
@@ -55,10 +55,6 @@ pub fn table1_svg(report: &Table1Report) -> Result<String> {
 /// # Errors
 /// [`Error::Input`] if there is no record, or what the drawing says.
 pub fn frontier_svg(network: &str, records: &Records) -> Result<String> {
-    let divergence = |r: &super::Record| {
-        let measured = r.scores.first().and_then(|s| s.comparison?.divergence);
-        measured.filter(|d| *d > 0.0)
-    };
     let has_divergences = records.records.iter().any(|r| divergence(r).is_some());
     let mut series: Vec<(String, Points)> = Vec::new();
     for record in &records.records {
@@ -94,6 +90,48 @@ pub fn frontier_svg(network: &str, records: &Records) -> Result<String> {
         series,
         is_logarithmic: has_divergences,
         has_lines: has_divergences,
+    }
+    .svg()
+}
+
+fn divergence(record: &Record) -> Option<f64> {
+    let measured = record.scores.first().and_then(|s| s.comparison?.divergence);
+    measured.filter(|d| *d > 0.0)
+}
+
+/// Files of some series against bits of the whole file per parameter, as SVG: accuracy, or divergence from the original. Of each
+/// record the first score counts.
+///
+/// # Errors
+/// [`Error::Input`] if there is no record, or what the drawing says.
+pub fn panel_svg(panel: &Panel, records: &Records) -> Result<String> {
+    let of_series = |name: &String| {
+        let records = records.records.iter().filter(|r| r.how == *name);
+        let point = |r: &Record| {
+            let up = if panel.has_accuracies {
+                100.0 * r.scores.first()?.decoded.accuracy
+            } else {
+                divergence(r)?
+            };
+            Some((32.0 / r.ratio, up))
+        };
+        let mut points: Points = records.filter_map(point).collect();
+        points.sort_by(|a, b| a.0.total_cmp(&b.0));
+        (name.clone(), points)
+    };
+    Picture {
+        caption: &panel.caption,
+        axes: [
+            "bits of the whole file per parameter",
+            if panel.has_accuracies {
+                "right, per cent"
+            } else {
+                "divergence from the original, nats"
+            },
+        ],
+        series: panel.series.iter().map(of_series).collect(),
+        is_logarithmic: !panel.has_accuracies,
+        has_lines: true,
     }
     .svg()
 }

@@ -5,7 +5,7 @@ use crate::graph::ParameterSpec;
 use crate::{Error, Result};
 use std::path::Path;
 use tersor::Recorded;
-use tersor::checkpoint::f32_tensor;
+use tersor::checkpoint::{Checkpoint, f32_tensor};
 
 /// Writes a diagonal, in nats per squared weight unit under the parameters' names, and the moments of layers beside it:
 /// `NAME::gram` and `NAME::outgrad`. Negative values, which only unbiased estimates of a Hessian have, become 0.
@@ -53,4 +53,17 @@ pub fn write_sensitivities(
         }
     }
     Ok(tersor::write_sensitivities(path, tensors, recorded, overwrite)?)
+}
+
+/// Reads a diagonal that [`write_sensitivities`] wrote; empty for parameters that the file lacks.
+///
+/// # Errors
+/// As reading a checkpoint.
+pub fn read_sensitivities(path: &Path, specs: &[ParameterSpec]) -> Result<Diagonal> {
+    let file = Checkpoint::open(path)?;
+    let read = |spec: &ParameterSpec| {
+        let found = file.tensors().iter().position(|t| t.name == spec.name);
+        found.map_or(Ok(Vec::new()), |at| Ok(file.to_f32(at)?.into_owned()))
+    };
+    specs.iter().map(read).collect()
 }

@@ -53,19 +53,29 @@ pub fn hessian_product(
     vector: &[Vec<f32>],
     step: f32,
 ) -> Result<Vec<Vec<f32>>> {
-    let shifted = |by: f32| -> Result<Gradients> {
-        let mut moved = parameters.clone();
-        for ((_, values), vector) in moved.iter_mut().zip(vector) {
-            for (w, v) in values.iter_mut().zip(vector) {
-                *w += by * v;
-            }
-        }
-        mean_loss_gradients(network, &Weights::new(&moved, device, true), batch)
-    };
-    let (above, below) = (shifted(step)?, shifted(-step)?);
+    let beside = |by: f32| gradients_beside(network, parameters, batch, device, vector, by);
+    let (above, below) = (beside(step)?, beside(-step)?);
     let difference =
         |(a, b): (Vec<f32>, Vec<f32>)| a.iter().zip(&b).map(|(a, b)| (a - b) / (2.0 * step)).collect();
     Ok(above.into_iter().zip(below).map(difference).collect())
+}
+
+/// Gradients of a batch's mean loss at parameters moved by so many times a vector.
+pub(super) fn gradients_beside(
+    network: &Network,
+    parameters: &Parameters,
+    batch: &Batch,
+    device: &Device,
+    vector: &[Vec<f32>],
+    by: f32,
+) -> Result<Gradients> {
+    let mut moved = parameters.clone();
+    for ((_, values), vector) in moved.iter_mut().zip(vector) {
+        for (w, v) in values.iter_mut().zip(vector) {
+            *w += by * v;
+        }
+    }
+    mean_loss_gradients(network, &Weights::new(&moved, device, true), batch)
 }
 
 /// Root mean square of all trained parameters.

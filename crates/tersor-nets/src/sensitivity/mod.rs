@@ -4,6 +4,8 @@
 //! Every estimate is of the *average* loss over examples (paper, equation 9), in nats per squared weight unit.
 
 mod adam;
+mod along;
+mod estimator;
 mod file;
 mod fisher;
 mod gram;
@@ -11,7 +13,9 @@ mod hutchinson;
 mod second_order;
 
 pub use adam::{AdamOptions, adam_moments};
-pub use file::write_sensitivities;
+pub use along::{Along, along};
+pub use estimator::{Estimate, Estimator};
+pub use file::{read_sensitivities, write_sensitivities};
 pub use fisher::{FisherOptions, Labels, fisher};
 pub use gram::{GramOptions, LayerMoments, MAX_GRAM, moments};
 pub(crate) use gram::{add_products, input_rows};

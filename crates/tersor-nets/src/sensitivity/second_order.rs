@@ -54,7 +54,7 @@ fn of_batch(network: &Network, weights: &Weights, batch: &Batch) -> Result<Vec<V
     let output = network.forward(weights, input, Mode::Evaluate, &mut recorder)?;
     let values = recorder.0;
     let logits = to_logits(output)?;
-    let rows = batch.labels.iter().filter(|&&l| l != UNLABELLED).count();
+    let rows = batch.n_labelled();
     let start = at_logits(&logits, &batch.labels, 1.0 / rows.max(1) as f32);
     let shape = [logits.values.len() / logits.classes.max(1), logits.classes];
     let start = Tensor::<2>::from_data(TensorData::new(start, shape), weights.device());

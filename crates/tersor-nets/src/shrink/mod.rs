@@ -20,9 +20,11 @@ pub use accuracy::{AccuracyGoal, Accurate, shrink_to_accuracy};
 
 use crate::canon::canon;
 use crate::examples::Examples;
-use crate::graph::{Network, ParameterSpec};
+use crate::graph::Network;
 use crate::prune::{PruneOptions, Pruner, Scope, Score, count};
-use crate::sensitivity::{AdamOptions, Diagonal, Recorded, adam_moments, write_sensitivities};
+use crate::sensitivity::{
+    AdamOptions, Diagonal, Recorded, adam_moments, read_sensitivities, write_sensitivities,
+};
 use crate::train::{EpochReport, OptimizerState, Teacher, TrainOptions, TrainingRun};
 use crate::{Error, Parameters, Result, digest, fold_sensitivities};
 use burn::tensor::Device;
@@ -31,7 +33,6 @@ use layers::{Layers, survivors_for};
 use serde::Serialize;
 use std::path::{Path, PathBuf};
 use tersor::Progress;
-use tersor::checkpoint::Checkpoint;
 use tersor::codec::Coder;
 use tersor_data::Key;
 
@@ -283,10 +284,5 @@ fn sensitivities(
         };
         write_sensitivities(path, specs, &h, &[], &recorded, true)?;
     }
-    let file = Checkpoint::open(path)?;
-    let read = |spec: &ParameterSpec| {
-        let found = file.tensors().iter().position(|t| t.name == spec.name);
-        found.map_or(Ok(Vec::new()), |at| Ok(file.to_f32(at)?.into_owned()))
-    };
-    specs.iter().map(read).collect()
+    read_sensitivities(path, specs)
 }

@@ -1,11 +1,12 @@
 //! Files made from a trained network and unlabelled examples.
 
-use super::{FrontierFile, FrontierTask, Recipe, most_bytes};
 use crate::examples::{Examples, calibration_batches};
+use crate::experiments::files::{ExperimentTask, FileSpec, Recipe, most_bytes};
+use crate::experiments::split::Split;
 use crate::sensitivity::{FisherOptions, Recorded, fisher, write_sensitivities};
 use crate::sequential::{SequentialOptions, SequentialTarget, compress};
 use crate::shared::Match;
-use crate::{Error, Parameters, Result, Selection, fold};
+use crate::{Error, Parameters, Result, fold};
 use std::path::PathBuf;
 use tersor::options::CompressOptions;
 
@@ -21,6 +22,7 @@ pub struct PostTraining {
     /// Names of files, and their bytes.
     files: Vec<(String, u64)>,
     recipe: PerNetwork,
+    split: Split,
 }
 
 /// What differs between networks. Chosen on examples that are not reported on.
@@ -29,41 +31,31 @@ struct PerNetwork {
     /// Ratios of the paper, or bits per weight.
     sizes: &'static [f64],
     is_ratio: bool,
-    /// Examples that statistics are gathered on, and how many of them.
-    calibration: &'static str,
+    /// How many examples statistics are gathered on.
     samples: usize,
-    /// Test examples that are reported on.
-    report: &'static [&'static str],
     repair: Option<Match>,
     /// Whether layers weigh by the Fisher diagonal, as those of a language model with a tied embedding have to.
     uses_fisher: bool,
 }
 
-/// ResNet-32 has memorised its training images, which is no matter for moments of inputs.
 const IMAGES: PerNetwork = PerNetwork {
     sizes: &[15.0, 18.0, 21.0, 25.0],
     is_ratio: true,
-    calibration: "0..",
     samples: 750,
-    report: &["!0%10", "0.."],
     repair: None,
     uses_fisher: false,
 };
 const IMAGENET: PerNetwork = PerNetwork {
     sizes: &[9.0, 12.0],
     is_ratio: true,
-    calibration: "..150",
     samples: 150,
-    report: &["150.."],
     repair: Some(Match::Mean),
     uses_fisher: false,
 };
 const TEXT: PerNetwork = PerNetwork {
     sizes: &[3.0, 4.0, 5.0],
     is_ratio: false,
-    calibration: "150..",
     samples: 150,
-    report: &["..150"],
     repair: None,
     uses_fisher: true,
 };
@@ -73,7 +65,7 @@ impl PostTraining {
     ///
     /// # Errors
     /// [`Error::Input`] for a size that makes no file.
-    pub fn new(task: &FrontierTask<'_>, original: Parameters, sizes: &[f64]) -> Result<Self> {
+    pub fn new(task: &ExperimentTask<'_>, original: Parameters, sizes: &[f64]) -> Result<Self> {
         let recipe = match task.network.name.as_str() {
             "squeezenet1_1" | "alexnet" => IMAGENET,
             name if name.starts_with("llama") => TEXT,
@@ -95,11 +87,12 @@ impl PostTraining {
             original,
             files: sizes.iter().map(file).collect::<Result<_>>()?,
             recipe,
+            split: Split::of(task.network),
         })
     }
 
     /// Sensitivities of layers, made once.
-    fn sensitivities(&self, task: &FrontierTask<'_>, examples: &dyn Examples) -> Result<PathBuf> {
+    fn sensitivities(&self, task: &ExperimentTask<'_>, examples: &dyn Examples) -> Result<PathBuf> {
         let path = task.folder.join("fisher.safetensors");
         if !path.is_file() {
             let options = FisherOptions {
@@ -127,36 +120,32 @@ impl PostTraining {
 
 impl Recipe for PostTraining {
     fn report(&self) -> &[&'static str] {
-        self.recipe.report
+        self.split.report
     }
 
     fn original(&self) -> Option<&Parameters> {
         Some(&self.original)
     }
 
-    fn files(&self) -> Vec<FrontierFile> {
+    fn files(&self) -> Vec<FileSpec> {
         let recipe = &self.recipe;
-        let file = |(name, bytes): &(String, u64)| FrontierFile {
+        let file = |(name, bytes): &(String, u64)| FileSpec {
             name: name.clone(),
-            how: "post-training",
+            how: "post-training".into(),
             settings: format!(
                 "{bytes} bytes, {} samples of {}",
-                recipe.samples, recipe.calibration
+                recipe.samples, self.split.calibration
             ),
             seed: None,
         };
         self.files.iter().map(file).collect()
     }
 
-    fn make(&self, task: &FrontierTask<'_>, index: usize, _: &mut dyn FnMut(&str)) -> Result<Vec<u8>> {
+    fn make(&self, task: &ExperimentTask<'_>, index: usize, _: &mut dyn FnMut(&str)) -> Result<Vec<u8>> {
         let Some((_, bytes)) = self.files.get(index) else {
             return Err(Error::Internal(format!("there is no file {index}")));
         };
-        let set = [&task.data.train, &task.data.test]
-            .into_iter()
-            .find(|set| !set.is_empty());
-        let set = set.ok_or_else(|| Error::Input("the data set is empty".into()))?;
-        let examples = self.recipe.calibration.parse::<Selection>()?.of(set.as_ref())?;
+        let examples = self.split.calibration(task)?;
         let mut rest = CompressOptions::default();
         if self.recipe.uses_fisher {
             rest = rest.with_sensitivity(&self.sensitivities(task, &examples)?);

@@ -1,7 +1,8 @@
 //! Files of networks that are trained to be small.
 
-use super::{FrontierFile, FrontierTask, Recipe, most_bytes};
 use crate::experiments::adam;
+use crate::experiments::files::{ExperimentTask, FileSpec, Recipe, most_bytes};
+use crate::experiments::split::Split;
 use crate::graph::Network;
 use crate::shrink::{ShrinkOptions, ShrinkTask, shrink};
 use crate::train::{EpochReport, Free, Teacher, TrainOptions, TrainingRun};
@@ -17,6 +18,7 @@ pub struct Trained {
     /// Seeds, ratios, and bytes.
     files: Vec<(u64, f64, u64)>,
     recipe: PerNetwork,
+    split: Split,
 }
 
 /// What differs between networks.
@@ -25,7 +27,6 @@ struct PerNetwork {
     sizes: &'static [f64],
     /// Training images that are trained on: settings are chosen on the others.
     examples: &'static str,
-    report: &'static [&'static str],
     /// Passes: first training, while pruning, and in each of the stages.
     epochs: [usize; 3],
     n_stages: usize,
@@ -38,7 +39,6 @@ struct PerNetwork {
 const DIGITS: PerNetwork = PerNetwork {
     sizes: &[505.0, 710.0],
     examples: "..55000",
-    report: &["0.."],
     epochs: [20, 70, 8],
     n_stages: 4,
     rates: [2e-3, 1e-3, 3e-4],
@@ -47,7 +47,6 @@ const DIGITS: PerNetwork = PerNetwork {
 const CIFAR: PerNetwork = PerNetwork {
     sizes: &[30.0],
     examples: "0..",
-    report: &["!0%10", "0.."],
     epochs: [0, 6, 2],
     n_stages: 3,
     rates: [0.0, 1e-3, 3e-4],
@@ -60,7 +59,7 @@ impl Trained {
     /// # Errors
     /// [`Error::Input`] for a network without one.
     pub fn new(
-        task: &FrontierTask<'_>,
+        task: &ExperimentTask<'_>,
         start: Option<Parameters>,
         ratios: &[f64],
         seeds: &[u64],
@@ -91,7 +90,12 @@ impl Trained {
                 ));
             }
         }
-        Ok(Self { start, files, recipe })
+        Ok(Self {
+            start,
+            files,
+            recipe,
+            split: Split::of(network),
+        })
     }
 
     /// The same with other numbers of passes: first training, while pruning, and in each stage.
@@ -119,7 +123,7 @@ impl Trained {
     /// The network that pruning begins with.
     fn dense(
         &self,
-        task: &FrontierTask<'_>,
+        task: &ExperimentTask<'_>,
         examples: &Subset<'_>,
         seed: u64,
         say: &mut dyn FnMut(&str),
@@ -149,25 +153,25 @@ fn epoch(part: &str, report: &EpochReport) -> String {
 
 impl Recipe for Trained {
     fn report(&self) -> &[&'static str] {
-        self.recipe.report
+        self.split.report
     }
 
     fn original(&self) -> Option<&Parameters> {
         self.start.as_ref()
     }
 
-    fn files(&self) -> Vec<FrontierFile> {
+    fn files(&self) -> Vec<FileSpec> {
         let ([dense, prune, stage], n_stages) = (self.recipe.epochs, self.recipe.n_stages);
-        let file = |&(seed, ratio, bytes): &(u64, f64, u64)| FrontierFile {
+        let file = |&(seed, ratio, bytes): &(u64, f64, u64)| FileSpec {
             name: format!("trained-{ratio}-{seed}"),
-            how: "trained",
+            how: "trained".into(),
             settings: format!("{bytes} bytes, epochs {dense}, {prune}, {n_stages} x {stage}"),
             seed: Some(seed),
         };
         self.files.iter().map(file).collect()
     }
 
-    fn make(&self, task: &FrontierTask<'_>, index: usize, say: &mut dyn FnMut(&str)) -> Result<Vec<u8>> {
+    fn make(&self, task: &ExperimentTask<'_>, index: usize, say: &mut dyn FnMut(&str)) -> Result<Vec<u8>> {
         let Some(&(seed, ratio, bytes)) = self.files.get(index) else {
             return Err(Error::Internal(format!("there is no file {index}")));
         };

@@ -4,11 +4,10 @@ use crate::args::Common;
 use crate::args::net::ReproduceArgs;
 use crate::commands::net::{Task, open_weights};
 use crate::progress::Bar;
-use crate::table::{Align, Table};
 use crate::{Status, output};
 use anyhow::{bail, ensure};
 use tersor_nets::experiments::{
-    FrontierTask, PostTraining, Recipe, Record, Records, Trained, check_frontier, frontier, frontier_svg,
+    ExperimentTask, PostTraining, Recipe, Records, Trained, check_files, frontier_svg, make_files,
 };
 use tersor_nets::task::network;
 
@@ -16,7 +15,7 @@ pub(crate) fn run(args: &ReproduceArgs, common: &Common) -> anyhow::Result<Statu
     let augment = Trained::augment(&network(&args.task.net)?);
     let task = Task::open(&args.task, augment)?;
     let bar = Bar::new(common.quiet);
-    let work = FrontierTask {
+    let work = ExperimentTask {
         network: &task.network,
         data: &task.data,
         device: &task.device,
@@ -24,7 +23,7 @@ pub(crate) fn run(args: &ReproduceArgs, common: &Common) -> anyhow::Result<Statu
         progress: &bar,
     };
     if args.check {
-        let checked = check_frontier(&work)?;
+        let checked = check_files(&work)?;
         drop(bar);
         return super::say_checked(&checked, args.json);
     }
@@ -34,7 +33,7 @@ pub(crate) fn run(args: &ReproduceArgs, common: &Common) -> anyhow::Result<Statu
     }
     let recipe = recipe(args, &work)?;
     super::make_folder(&args.output)?;
-    let mut records = frontier(&work, recipe.as_ref(), &mut |line| bar.println(line))?;
+    let mut records = make_files(&work, recipe.as_ref(), &mut |line| bar.println(line))?;
     drop(bar);
     records.records.extend(beside);
     let picture = args.output.join("frontier.svg");
@@ -46,12 +45,12 @@ pub(crate) fn run(args: &ReproduceArgs, common: &Common) -> anyhow::Result<Statu
     if args.json {
         output::json(&records)?;
     } else {
-        output::out(&describe(&records.records))?;
+        output::out(&super::describe_files(&records.records))?;
     }
     Ok(Status::Done)
 }
 
-fn recipe(args: &ReproduceArgs, work: &FrontierTask<'_>) -> anyhow::Result<Box<dyn Recipe>> {
+fn recipe(args: &ReproduceArgs, work: &ExperimentTask<'_>) -> anyhow::Result<Box<dyn Recipe>> {
     let weights = args.weights.as_deref();
     let start = weights.map(|path| open_weights(work.network, path)).transpose()?;
     match start {
@@ -78,44 +77,4 @@ fn recipe(args: &ReproduceArgs, work: &FrontierTask<'_>) -> anyhow::Result<Box<d
             Ok(Box::new(trained.with_epochs([dense, prune, stage])))
         }
     }
-}
-
-fn describe(records: &[Record]) -> String {
-    let mut table = Table::new(&[
-        ("file", Align::Left),
-        ("bytes", Align::Right),
-        ("ratio", Align::Right),
-        ("examples", Align::Left),
-        ("accuracy %", Align::Right),
-        ("change", Align::Right),
-        ("loss", Align::Right),
-        ("change", Align::Right),
-        ("divergence", Align::Right),
-    ]);
-    for record in records {
-        for score in &record.scores {
-            let (now, change) = (&score.decoded, score.comparison);
-            let of = |f: &dyn Fn(&tersor_nets::evaluate::Comparison) -> String| {
-                change.as_ref().map_or_else(|| "-".to_owned(), f)
-            };
-            table.row([
-                record.file.display().to_string(),
-                output::thousands(record.bytes),
-                format!("{:.2}x", record.ratio),
-                score.examples.clone(),
-                format!("{:.2} +- {:.2}", 100.0 * now.accuracy, 100.0 * now.accuracy_error),
-                of(&|c| {
-                    format!(
-                        "{:+.2} +- {:.2}",
-                        100.0 * c.accuracy_change,
-                        100.0 * c.accuracy_change_error
-                    )
-                }),
-                format!("{:.4}", now.loss),
-                of(&|c| format!("{:+.4} +- {:.4}", c.loss_change, c.loss_change_error)),
-                of(&|c| c.divergence.map_or_else(|| "-".to_owned(), |d| format!("{d:.5}"))),
-            ]);
-        }
-    }
-    table.to_string()
 }

@@ -1,5 +1,6 @@
 //! `tersor net reproduce`.
 
+mod comparison;
 mod frontier;
 mod table1;
 
@@ -10,12 +11,20 @@ use crate::output;
 use crate::table::{Align, Table};
 use anyhow::Context as _;
 use std::path::Path;
-use tersor_nets::experiments::Checked;
+use tersor_nets::experiments::{Checked, Question, Record};
 
 pub(crate) fn run(args: &ReproduceArgs, common: &Common) -> anyhow::Result<Status> {
     match args.experiment {
         ExperimentArg::Table1 => table1::run(args, common),
         ExperimentArg::Frontier => frontier::run(args, common),
+        ExperimentArg::Figure1 => comparison::run(args, common, Question::Figure1),
+        ExperimentArg::Figure2 => comparison::run(args, common, Question::Figure2),
+        ExperimentArg::Figure3 => comparison::run(args, common, Question::Figure3),
+        ExperimentArg::Scope => comparison::run(args, common, Question::Scope),
+        ExperimentArg::Sensitivities => comparison::run(args, common, Question::Sensitivities),
+        ExperimentArg::Transformer => comparison::run(args, common, Question::Transformer),
+        ExperimentArg::Hyperparameters => comparison::run(args, common, Question::Hyperparameters),
+        ExperimentArg::OffDiagonal => comparison::run(args, common, Question::OffDiagonal),
     }
 }
 
@@ -72,6 +81,47 @@ fn describe_check(checked: &[Checked]) -> String {
                 "DIFFERS".into()
             },
         ]);
+    }
+    table.to_string()
+}
+
+/// Files and what they do, a row for each score.
+fn describe_files(records: &[Record]) -> String {
+    let mut table = Table::new(&[
+        ("file", Align::Left),
+        ("bytes", Align::Right),
+        ("ratio", Align::Right),
+        ("examples", Align::Left),
+        ("accuracy %", Align::Right),
+        ("change", Align::Right),
+        ("loss", Align::Right),
+        ("change", Align::Right),
+        ("divergence", Align::Right),
+    ]);
+    for record in records {
+        for score in &record.scores {
+            let (now, change) = (&score.decoded, score.comparison);
+            let of = |f: &dyn Fn(&tersor_nets::evaluate::Comparison) -> String| {
+                change.as_ref().map_or_else(|| "-".to_owned(), f)
+            };
+            table.row([
+                record.file.display().to_string(),
+                output::thousands(record.bytes),
+                format!("{:.2}x", record.ratio),
+                score.examples.clone(),
+                format!("{:.2} +- {:.2}", 100.0 * now.accuracy, 100.0 * now.accuracy_error),
+                of(&|c| {
+                    format!(
+                        "{:+.2} +- {:.2}",
+                        100.0 * c.accuracy_change,
+                        100.0 * c.accuracy_change_error
+                    )
+                }),
+                format!("{:.4}", now.loss),
+                of(&|c| format!("{:+.4} +- {:.4}", c.loss_change, c.loss_change_error)),
+                of(&|c| c.divergence.map_or_else(|| "-".to_owned(), |d| format!("{d:.5}"))),
+            ]);
+        }
     }
     table.to_string()
 }

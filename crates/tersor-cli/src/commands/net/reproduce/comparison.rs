@@ -1,0 +1,108 @@
+//! `tersor net reproduce` of figures and questions: files of one network that differ in one thing.
+
+use crate::args::Common;
+use crate::args::net::{AugmentArg, ReproduceArgs};
+use crate::commands::net::{Task, open_weights};
+use crate::progress::Bar;
+use crate::table::{Align, Table};
+use crate::{Status, output};
+use anyhow::{Context as _, bail};
+use tersor_nets::experiments::{
+    Comparison, Correlation, Expansion, ExperimentTask, Question, Records, check_files, make_files, panel_svg,
+};
+
+pub(crate) fn run(args: &ReproduceArgs, common: &Common, question: Question) -> anyhow::Result<Status> {
+    let has_others = args.trained
+        || !args.sizes.is_empty()
+        || !args.beside.is_empty()
+        || !args.seeds.is_empty()
+        || args.epochs.is_some();
+    if has_others {
+        bail!(
+            "--trained, --sizes, --beside, --seeds and --epochs are not for {}, whose files are given",
+            question.name()
+        );
+    }
+    let task = Task::open(&args.task, AugmentArg::None)?;
+    let bar = Bar::new(common.quiet);
+    let work = ExperimentTask {
+        network: &task.network,
+        data: &task.data,
+        device: &task.device,
+        folder: &args.output,
+        progress: &bar,
+    };
+    if args.check {
+        let checked = check_files(&work)?;
+        drop(bar);
+        return super::say_checked(&checked, args.json);
+    }
+    let weights = args.weights.as_deref();
+    let weights =
+        weights.with_context(|| format!("{} needs a trained network: --weights", question.name()))?;
+    let comparison = Comparison::new(&work, open_weights(work.network, weights)?, question)?;
+    super::make_folder(&args.output)?;
+    let records = make_files(&work, &comparison, &mut |line| bar.println(line))?;
+    for panel in comparison.panels(&work) {
+        let path = args.output.join(format!("{}.svg", panel.name));
+        tersor::write_file(&path, panel_svg(&panel, &records)?.as_bytes(), true)?;
+    }
+    let mut more = String::new();
+    match question {
+        Question::OffDiagonal => more = describe_expansions(&comparison.expansions(&work, &records)?),
+        Question::Sensitivities => more = describe_correlations(&comparison.correlations(&work)?),
+        _ => {}
+    }
+    drop(bar);
+    say(&records, &more, args.json)
+}
+
+fn say(records: &Records, more: &str, json: bool) -> anyhow::Result<Status> {
+    if json {
+        output::json(records)?;
+    } else {
+        output::out(&format!("{}{more}", super::describe_files(&records.records)))?;
+    }
+    Ok(Status::Done)
+}
+
+fn describe_expansions(expansions: &[Expansion]) -> String {
+    let mut table = Table::new(&[
+        ("file", Align::Left),
+        ("examples", Align::Left),
+        ("gradient", Align::Right),
+        ("diagonal", Align::Right),
+        ("quadratic", Align::Right),
+        ("loss", Align::Right),
+    ]);
+    for e in expansions {
+        let diagonal: Vec<String> = e.diagonal.iter().map(|(_, d)| format!("{d:.4}")).collect();
+        table.row([
+            e.file.display().to_string(),
+            e.examples.clone(),
+            format!("{:+.4}", e.gradient),
+            diagonal.join(" "),
+            format!("{:+.4}", e.quadratic),
+            format!("{:+.4}", e.change),
+        ]);
+    }
+    format!("\n{table}")
+}
+
+fn describe_correlations(correlations: &[Correlation]) -> String {
+    let mut table = Table::new(&[
+        ("estimate", Align::Left),
+        ("all weights", Align::Right),
+        ("within tensors", Align::Right),
+        ("between tensors", Align::Right),
+    ]);
+    for c in correlations {
+        table.row([
+            c.estimate.clone(),
+            format!("{:.3}", c.weights),
+            format!("{:.3}", c.within),
+            format!("{:.3}", c.between),
+        ]);
+    }
+    format!("\n{table}")
+}

@@ -1,0 +1,223 @@
+//! Files of one network that differ in one thing: the paper's figures, and what its reviewers asked.
+
+mod cells;
+mod correlation;
+mod expansion;
+mod questions;
+
+pub use correlation::Correlation;
+pub use expansion::Expansion;
+pub use questions::Question;
+
+use super::files::{ExperimentTask, FileSpec, Recipe, most_bytes};
+use super::split::Split;
+use crate::sensitivity::{Estimate, GramOptions, moments, write_sensitivities};
+use crate::shared::{FinetuneOptions, finetune};
+use crate::train::Schedule;
+use crate::{Error, Parameters, Result, Subset, fold};
+use cells::{Cell, Size};
+use std::path::PathBuf;
+use tersor::checkpoint::Checkpoint;
+use tersor::options::{CompressOptions, Target};
+use tersor_codec::{EncodeOptions, Limits, QuantizedCheckpoint};
+
+/// Examples that moments of inputs are gathered on.
+const MOMENT_SAMPLES: usize = 500;
+
+/// A picture of some of the files.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Panel {
+    /// Its name, without extension.
+    pub name: String,
+    /// What stands above it.
+    pub caption: String,
+    /// The series that are drawn, as [`FileSpec::how`] has them.
+    pub series: Vec<String>,
+    /// Whether accuracies are drawn, or divergences from the original.
+    pub has_accuracies: bool,
+}
+
+/// The files that answer a question.
+pub struct Comparison {
+    question: Question,
+    original: Parameters,
+    checkpoint: Checkpoint,
+    cells: Vec<Cell>,
+    split: Split,
+}
+
+impl Comparison {
+    /// The files for a network: of `original`, its normalisation folded.
+    ///
+    /// # Errors
+    /// [`Error::Input`] if the question is about other networks.
+    pub fn new(task: &ExperimentTask<'_>, mut original: Parameters, question: Question) -> Result<Self> {
+        fold(task.network, &mut original)?;
+        Ok(Self {
+            checkpoint: original.to_checkpoint()?,
+            cells: question.cells(task.network)?,
+            split: Split::of(task.network),
+            question,
+            original,
+        })
+    }
+
+    /// The network that files are made from.
+    pub const fn folded(&self) -> &Parameters {
+        &self.original
+    }
+
+    /// The pictures that show the files.
+    pub fn panels(&self, task: &ExperimentTask<'_>) -> Vec<Panel> {
+        let mut series: Vec<String> = Vec::new();
+        for cell in &self.cells {
+            if !series.contains(&cell.series) {
+                series.push(cell.series.clone());
+            }
+        }
+        let (question, network) = (self.question.name(), &task.network.name);
+        let panel = |part: &str, has_accuracies, series: Vec<String>| {
+            let caption = [network, question, part].map(str::to_owned);
+            Panel {
+                name: [question, part]
+                    .join("-")
+                    .trim_end_matches('-')
+                    .replace([' ', ','], "-"),
+                caption: caption.join(" ").trim_end().to_owned(),
+                series,
+                has_accuracies,
+            }
+        };
+        if self.question != Question::Figure1 {
+            let is_figure = matches!(self.question, Question::Figure2 | Question::Figure3);
+            let accuracy = is_figure.then(|| panel("accuracy", true, series.clone()));
+            return accuracy.into_iter().chain([panel("", false, series)]).collect();
+        }
+        let of = |ending: &str| series.iter().filter(|s| s.ends_with(ending)).cloned().collect();
+        let parts = ["fixed", "fixed, tuned", "huffman", "huffman, tuned"];
+        parts
+            .map(|part| panel(part, true, of(&format!(", {part}"))))
+            .into()
+    }
+
+    /// All estimates that files are made with, each once.
+    pub(super) fn estimates(&self) -> Vec<Estimate> {
+        let mut estimates: Vec<Estimate> = Vec::new();
+        for estimate in self.cells.iter().filter_map(|c| c.estimate) {
+            if !estimates.contains(&estimate) {
+                estimates.push(estimate);
+            }
+        }
+        estimates
+    }
+
+    /// The file of sensitivities, with moments of inputs if they are wanted: measured once.
+    pub(super) fn sensitivities(
+        &self,
+        task: &ExperimentTask<'_>,
+        estimate: Estimate,
+        has_moments: bool,
+    ) -> Result<PathBuf> {
+        let with = if has_moments { "-moments" } else { "" };
+        let path = task
+            .folder
+            .join(format!("{}{with}.safetensors", cells::estimate_name(estimate)));
+        if path.is_file() {
+            return Ok(path);
+        }
+        let examples = self.split.calibration(task)?;
+        let (network, device, progress) = (task.network, task.device, task.progress);
+        let (diagonal, recorded) = estimate.measure(network, &self.original, &examples, device, progress)?;
+        let layers = if has_moments {
+            let options = GramOptions {
+                samples: MOMENT_SAMPLES,
+                batch: 50,
+                seed: 0,
+                output_gradients: false,
+            };
+            moments(network, &self.original, &examples, device, &options, progress)?
+        } else {
+            Vec::new()
+        };
+        write_sensitivities(&path, &network.parameters, &diagonal, &layers, &recorded, true)?;
+        Ok(path)
+    }
+
+    fn options(&self, task: &ExperimentTask<'_>, cell: &Cell) -> Result<CompressOptions> {
+        let mut options = cell.options.clone();
+        if let Some(estimate) = cell.estimate {
+            options = options.with_sensitivity(self.sensitivities(task, estimate, cell.has_moments)?);
+        }
+        let bytes = match &cell.size {
+            Size::AsSet => return Ok(options),
+            Size::Bits(bits) => most_bytes(*bits, bits * task.network.n_trainable() as f64 / 8.0)?,
+            Size::Of(name) => {
+                let path = task.folder.join(format!("{name}.tersor"));
+                let found = std::fs::metadata(&path);
+                found.map_err(|source| Error::Io { path, source })?.len()
+            }
+        };
+        Ok(options.with_target(Target::SizeBytes(bytes)))
+    }
+
+    /// Trains the shared values of a file on the first examples.
+    fn tune(&self, task: &ExperimentTask<'_>, file: &[u8], cell: &Cell) -> Result<Vec<u8>> {
+        let mut quantized = QuantizedCheckpoint::decode(file, Limits::default())?;
+        let calibration = self.split.calibration(task)?;
+        let examples = Subset {
+            examples: calibration.examples,
+            indices: calibration.indices.iter().copied().take(cell.n_tuned).collect(),
+        };
+        let tuning = FinetuneOptions {
+            epochs: 1,
+            batch: 100,
+            schedule: Schedule::Cosine {
+                peak: 3e-4,
+                warmup: 0.0,
+                floor: 0.01,
+            },
+            seed: 0,
+        };
+        finetune(
+            task.network,
+            &mut quantized,
+            &examples,
+            task.device,
+            &tuning,
+            task.progress,
+        )?;
+        let default = EncodeOptions::default();
+        let options = match cell.options.coder {
+            Some(coder) => default.with_coder(coder),
+            None => default,
+        };
+        Ok(quantized.encode(options)?)
+    }
+}
+
+impl Recipe for Comparison {
+    fn report(&self) -> &[&'static str] {
+        self.split.report
+    }
+
+    fn original(&self) -> Option<&Parameters> {
+        Some(&self.original)
+    }
+
+    fn files(&self) -> Vec<FileSpec> {
+        self.cells.iter().map(Cell::file).collect()
+    }
+
+    fn make(&self, task: &ExperimentTask<'_>, index: usize, _: &mut dyn FnMut(&str)) -> Result<Vec<u8>> {
+        let cell = self
+            .cells
+            .get(index)
+            .ok_or_else(|| Error::Internal(format!("there is no file {index}")))?;
+        let options = self.options(task, cell)?;
+        let bytes = tersor::compress(&self.checkpoint, options, task.progress)?.bytes;
+        if cell.n_tuned == 0 {
+            return Ok(bytes);
+        }
+        self.tune(task, &bytes, cell)
+    }
+}

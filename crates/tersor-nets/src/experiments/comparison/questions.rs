@@ -1,0 +1,274 @@
+//! What is asked, and the files that tell.
+
+use super::cells::{Cell, grids, paper};
+use crate::experiments::PAPER_METHODS;
+use crate::graph::{Input, Network, Role};
+use crate::sensitivity::{Estimate, Estimator};
+use crate::{Error, Result};
+use tersor::options::{Centres, Feedback, Method, Scope, Target};
+use tersor_codec::Coder;
+
+/// All examples that there are.
+const ALL: usize = 50_000;
+/// Examples that suffice for a diagonal (paper, Figure 2).
+const SAMPLES: usize = 1000;
+/// Examples that shared values are fine-tuned on.
+const TUNED: usize = 5000;
+
+/// What is asked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Question {
+    /// Accuracy against bits per parameter: four quantizers, fixed-length and Huffman codes, without and with fine-tuning.
+    Figure1,
+    /// How many samples a Hessian needs, and whether the root of Adam's second moments stands in for it.
+    Figure2,
+    /// Plain and Hessian-weighted means of uniform cells.
+    Figure3,
+    /// One codebook for all layers, or one for each.
+    Scope,
+    /// Estimates of sensitivities and their samples.
+    Sensitivities,
+    /// Every method on a language model.
+    Transformer,
+    /// Levels, slope, step, tempering, floor, samples.
+    Hyperparameters,
+    /// Every method at 1 to 8 bits, for what the diagonal predicts of their loss.
+    OffDiagonal,
+}
+
+impl Question {
+    /// Its name.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Figure1 => "figure1",
+            Self::Figure2 => "figure2",
+            Self::Figure3 => "figure3",
+            Self::Scope => "scope",
+            Self::Sensitivities => "sensitivities",
+            Self::Transformer => "transformer",
+            Self::Hyperparameters => "hyperparameters",
+            Self::OffDiagonal => "off-diagonal",
+        }
+    }
+
+    pub(super) fn cells(self, network: &Network) -> Result<Vec<Cell>> {
+        let is_text = matches!(network.input, Input::Tokens { .. });
+        let needs_hessian = matches!(self, Self::Figure1 | Self::Figure2 | Self::Figure3);
+        if is_text && needs_hessian || self == Self::Transformer && !is_text {
+            let kind = if is_text { "language models" } else { "images" };
+            return Err(Error::Input(format!(
+                "{} is not asked of networks for {kind}; {} is one",
+                self.name(),
+                network.name
+            )));
+        }
+        let h = if is_text {
+            Estimate::new(Estimator::Fisher { temperature: 1.0 }, SAMPLES)
+        } else {
+            Estimate::new(Estimator::Hessian, SAMPLES)
+        };
+        Ok(match self {
+            Self::Figure1 => figure1(h),
+            Self::Figure2 => figure2(),
+            Self::Figure3 => figure3(h),
+            Self::Scope => scope(network, h)?,
+            Self::Sensitivities => sensitivities(is_text),
+            Self::Transformer => every_method(h, &[3.0, 4.0, 5.0, 6.0]),
+            Self::Hyperparameters => hyperparameters(h),
+            Self::OffDiagonal => every_method(h, &[1.0, 2.0, 3.0, 4.0, 6.0, 8.0]),
+        })
+    }
+}
+
+/// What normalisation and biases take beside the codewords of fixed length, in bits per parameter.
+const BESIDE: f64 = 0.2;
+
+fn figure1(h: Estimate) -> Vec<Cell> {
+    let mut cells = Vec::new();
+    for coder in [Coder::Fixed, Coder::Huffman] {
+        for method in PAPER_METHODS {
+            let cell = |tuned: &str, bits: f64| {
+                Cell::new(format!("{method}, {coder}{tuned}"), paper(method, coder))
+                    .with(h)
+                    .of_bits(bits + BESIDE)
+            };
+            cells.extend([2.0, 3.0, 4.0, 5.0, 6.0].map(|bits| cell("", bits)));
+            cells.extend([2.0, 3.0, 4.0].map(|bits| cell(", tuned", bits).tuned(TUNED)));
+        }
+    }
+    cells
+}
+
+fn figure2() -> Vec<Cell> {
+    let estimates = [
+        ("Hessian, all samples", Estimator::Hessian, ALL),
+        ("Hessian, 1,000 samples", Estimator::Hessian, SAMPLES),
+        ("root of Adam's v, all samples", Estimator::SqrtAdam, ALL),
+    ];
+    let method = Method::HessianKMeans;
+    let mut cells = Vec::new();
+    for bits in [2.0, 3.0, 4.0, 5.0] {
+        for (series, estimator, samples) in estimates {
+            let cell = Cell::new(series, paper(method, Coder::Huffman));
+            cells.push(cell.with(Estimate::new(estimator, samples)).of_bits(bits));
+        }
+        let alike = Cell::new("all alike", paper(Method::KMeans, Coder::Huffman));
+        cells.push(alike.of_bits(bits));
+    }
+    cells
+}
+
+fn figure3(h: Estimate) -> Vec<Cell> {
+    let centres = [
+        ("mean", Centres::Mean),
+        ("Hessian-weighted mean", Centres::WeightedMean),
+        ("middle", Centres::Grid),
+    ];
+    let mut cells = Vec::new();
+    for bits in [1.5, 2.0, 2.5, 3.0, 4.0] {
+        for (series, centres) in centres {
+            let mut options = paper(Method::Uniform, Coder::Huffman);
+            options.centres = centres;
+            cells.push(Cell::new(series, options).with(h).of_bits(bits));
+        }
+    }
+    cells
+}
+
+/// The paper's methods, then grids: without and with error feedback, and on a trellis.
+fn every_method(h: Estimate, sizes: &[f64]) -> Vec<Cell> {
+    let mut cells = Vec::new();
+    for &bits in sizes {
+        for method in PAPER_METHODS {
+            let options = paper(method, Coder::Huffman);
+            cells.push(Cell::new(method.name(), options).with(h).of_bits(bits));
+        }
+        let cell = Cell::new("grid", grids(Coder::Context));
+        cells.push(cell.with(h).of_bits(bits));
+        for (series, trellis) in [("grid, feedback", false), ("grid, feedback, trellis", true)] {
+            let mut options = grids(Coder::Context).with_feedback(Feedback::Auto);
+            options.trellis = trellis;
+            cells.push(Cell::new(series, options).with_moments(h).of_bits(bits));
+        }
+    }
+    cells
+}
+
+/// Han's choice: levels of convolutions and of dense layers.
+const HAN: [usize; 2] = [256, 32];
+
+fn scope(network: &Network, h: Estimate) -> Result<Vec<Cell>> {
+    let coder = Coder::Huffman;
+    let mut cells = Vec::new();
+    for divisor in [1, 8] {
+        let mut per_layer = paper(Method::KMeans, coder).with_scope(Scope::Tensor);
+        for spec in network.parameters.iter().filter(|s| s.role == Role::Weight) {
+            let [convolution, dense] = HAN.map(|k| (k / divisor).max(2));
+            let k = if spec.shape.len() > 2 { convolution } else { dense };
+            per_layer.overrides.push(format!("{}=k{k}", spec.name).parse()?);
+        }
+        let at = format!("han-{divisor}");
+        let han = Cell::new(
+            "k-means, levels by kind of layer",
+            per_layer.with_target(Target::Levels(HAN[1] / divisor)),
+        );
+        let han = han.at(&at);
+        let forms = [
+            ("k-means, one codebook", paper(Method::KMeans, coder), None),
+            (
+                "k-means, one codebook, h",
+                paper(Method::HessianKMeans, coder),
+                Some(h),
+            ),
+            (
+                "k-means, as many levels per tensor",
+                paper(Method::KMeans, coder).with_scope(Scope::Tensor),
+                None,
+            ),
+            (
+                "k-means, as many levels per tensor, h",
+                paper(Method::HessianKMeans, coder).with_scope(Scope::Tensor),
+                Some(h),
+            ),
+            ("grids, one slope", grids(coder), None),
+            ("grids, one slope, h", grids(coder), Some(h)),
+        ];
+        let others: Vec<Cell> = forms
+            .into_iter()
+            .map(|(series, options, h)| {
+                let cell = Cell::new(series, options).at(&at).of_size(&han);
+                match h {
+                    Some(h) => cell.with(h),
+                    None => cell,
+                }
+            })
+            .collect();
+        cells.push(han);
+        cells.extend(others);
+    }
+    Ok(cells)
+}
+
+fn sensitivities(is_text: bool) -> Vec<Cell> {
+    let fisher = |temperature| Estimator::Fisher { temperature };
+    let mut estimates = vec![
+        ("Fisher", fisher(1.0), 100),
+        ("Fisher", fisher(1.0), 1000),
+        ("Fisher, temperature 3", fisher(3.0), 1000),
+        ("empirical Fisher", Estimator::EmpiricalFisher, 1000),
+        ("v of Adam", Estimator::Adam, 5000),
+        ("root of v", Estimator::SqrtAdam, 5000),
+        ("Hutchinson", Estimator::Hutchinson { probes: 4 }, 1000),
+    ];
+    if !is_text {
+        estimates.push(("Hessian", Estimator::Hessian, 100));
+        estimates.push(("Hessian", Estimator::Hessian, 1000));
+    }
+    let mut cells = Vec::new();
+    for bits in [2.5, 3.5] {
+        cells.push(Cell::new("all alike", grids(Coder::Context)).of_bits(bits));
+        for &(name, estimator, samples) in &estimates {
+            let cell = Cell::new(format!("{name}, {samples} samples"), grids(Coder::Context));
+            cells.push(cell.with(Estimate::new(estimator, samples)).of_bits(bits));
+        }
+    }
+    cells
+}
+
+fn hyperparameters(h: Estimate) -> Vec<Cell> {
+    let huffman = |method| paper(method, Coder::Huffman);
+    let mut cells: Vec<Cell> = Vec::new();
+    cells.extend([4, 8, 16, 32, 64, 128].map(|k| {
+        let options = huffman(Method::HessianKMeans).with_target(Target::Levels(k));
+        Cell::new("levels of Hessian-weighted k-means", options)
+            .with(h)
+            .at(&k)
+    }));
+    cells.extend([1e-8, 1e-7, 1e-6, 1e-5].map(|slope| {
+        let options = huffman(Method::Ecsq).with_target(Target::Slope(slope));
+        Cell::new("slope of ECSQ", options)
+            .with(h)
+            .at(&format!("{slope:e}"))
+    }));
+    cells.extend([0.01, 0.02, 0.04, 0.06, 0.08].map(|step| {
+        let options = huffman(Method::Uniform).with_target(Target::Step(step));
+        Cell::new("step of uniform cells", options).with(h).at(&step)
+    }));
+    let bits = 3.0;
+    let at_three = |series: &str, h: Estimate| Cell::new(series, grids(Coder::Context)).with(h).of_bits(bits);
+    cells.extend([0.0, 0.25, 0.5, 0.75, 1.0].map(|power| {
+        let mut cell = at_three("power at 3 bits", h).at(&power);
+        cell.options.power = power;
+        cell
+    }));
+    cells.extend([0.0, 0.01, 0.05, 0.2, 1.0].map(|floor| {
+        let mut cell = at_three("floor at 3 bits", h).at(&floor);
+        cell.options.floor = floor;
+        cell
+    }));
+    cells.extend([10, 100, 1000].map(|n| {
+        let h = Estimate { samples: n, ..h };
+        at_three("samples at 3 bits", h).at(&n)
+    }));
+    cells
+}

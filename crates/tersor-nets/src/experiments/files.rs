@@ -1,0 +1,157 @@
+//! Experiments that make files of one network: whole files, decoded and measured.
+
+use super::record::{Checked, Origin, Record, Records, Reference, Ruler, Score, check};
+use crate::graph::Network;
+use crate::task::DataSets;
+use crate::{Error, Parameters, Result, digest};
+use burn::tensor::Device;
+use std::path::{Path, PathBuf};
+use tersor::Progress;
+
+/// What an experiment is made with.
+pub struct ExperimentTask<'a> {
+    /// The network.
+    pub network: &'a Network,
+    /// What is calibrated, trained and measured on.
+    pub data: &'a DataSets,
+    /// Where.
+    pub device: &'a Device,
+    /// Where records, files and the state of trainings are kept. A file that is there is measured, not made again.
+    pub folder: &'a Path,
+    /// Told how far it is.
+    pub progress: &'a dyn Progress,
+}
+
+impl ExperimentTask<'_> {
+    pub(super) fn ruler(&self) -> Ruler<'_> {
+        Ruler {
+            network: self.network,
+            test: self.data.test.as_ref(),
+            device: self.device,
+            progress: self.progress,
+        }
+    }
+}
+
+/// A file that a recipe makes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct FileSpec {
+    /// Its name, without extension.
+    pub name: String,
+    /// How it is made, in a word or two: files that are made alike have the same.
+    pub how: String,
+    /// All that is set.
+    pub settings: String,
+    /// Of training.
+    pub seed: Option<u64>,
+}
+
+/// How the files of an experiment are made.
+pub trait Recipe {
+    /// Which test examples files are measured on.
+    fn report(&self) -> &[&'static str];
+
+    /// What files are compared with.
+    fn original(&self) -> Option<&Parameters>;
+
+    /// The files.
+    fn files(&self) -> Vec<FileSpec>;
+
+    /// Makes the file with this index.
+    ///
+    /// # Errors
+    /// Whatever a step returns.
+    fn make(&self, task: &ExperimentTask<'_>, index: usize, say: &mut dyn FnMut(&str)) -> Result<Vec<u8>>;
+}
+
+/// Makes the files of a recipe that are not there and measures all that have no record yet.
+///
+/// # Errors
+/// [`Error::Input`] if the folder belongs to other weights, data or settings; whatever a step returns.
+pub fn make_files(
+    task: &ExperimentTask<'_>,
+    recipe: &dyn Recipe,
+    say: &mut dyn FnMut(&str),
+) -> Result<Records> {
+    let mut records = Records::open(task.folder)?;
+    let origin = Origin {
+        network: task.network.name.clone(),
+        weights: recipe.original().map(digest::of_parameters),
+        data: [&task.data.train, &task.data.test]
+            .map(|set| format!("{} of {}", set.len(), digest::of_examples(set.as_ref(), None))),
+    };
+    records.claim(origin, task.folder)?;
+    let ruler = task.ruler();
+    let mut reference: Option<Reference> = None;
+    for (index, made) in recipe.files().into_iter().enumerate() {
+        let FileSpec {
+            name,
+            how,
+            settings,
+            seed,
+        } = made;
+        let file = PathBuf::from(format!("{name}.tersor"));
+        let path = task.folder.join(&file);
+        match records.of(&file) {
+            Some(record) if record.settings != settings => {
+                return Err(Error::Input(format!(
+                    "{} was made with other settings ({}, now {settings}); give another folder",
+                    path.display(),
+                    record.settings
+                )));
+            }
+            Some(_) if path.is_file() => continue,
+            _ => records.records.retain(|r| r.file != file),
+        }
+        if !path.is_file() {
+            say(&format!("{name}: {how}"));
+            let bytes = recipe.make(task, index, say)?;
+            tersor::write_file(&path, &bytes, true)?;
+        }
+        if let (Some(original), None) = (recipe.original(), &reference) {
+            reference = Some(ruler.reference(original, recipe.report())?);
+        }
+        let (bytes, scores) = ruler.measure(&path, recipe.report(), reference.as_ref())?;
+        let record = Record {
+            file,
+            how,
+            settings,
+            seed,
+            bytes,
+            ratio: task.network.ratio(bytes),
+            scores,
+        };
+        say(&describe(&record));
+        records.records.push(record);
+        records.save(task.folder)?;
+    }
+    Ok(records)
+}
+
+/// Most bytes of a file.
+///
+/// # Errors
+/// [`Error::Input`] if that is less than one, or no number.
+pub(super) fn most_bytes(size: f64, bytes: f64) -> Result<u64> {
+    if size > 0.0 && bytes >= 1.0 && bytes.is_finite() {
+        return Ok(bytes as u64);
+    }
+    Err(Error::Input(format!(
+        "a size of {size} makes no file: {bytes} bytes"
+    )))
+}
+
+fn describe(record: &Record) -> String {
+    let score = |s: &Score| format!("; on {} {:.2} %", s.examples, 100.0 * s.decoded.accuracy);
+    let scores: String = record.scores.iter().map(score).collect();
+    let file = record.file.display();
+    format!("{file}: {} bytes, {:.2}x{scores}", record.bytes, record.ratio)
+}
+
+/// Decodes and scores the files of an experiment again.
+///
+/// # Errors
+/// [`Error::Input`] if the folder has no records; if a file cannot be read or decoded.
+pub fn check_files(task: &ExperimentTask<'_>) -> Result<Vec<Checked>> {
+    check(&task.ruler(), task.folder)
+}
