@@ -59,6 +59,9 @@ pub enum Error {
     /// From the codec.
     #[error(transparent)]
     Codec(#[from] tersor_codec::Error),
+    /// From a quantizer.
+    #[error(transparent)]
+    Quant(#[from] tersor_quant::Error),
     /// From a data set.
     #[error(transparent)]
     Data(#[from] tersor_data::DataError),

@@ -4,7 +4,8 @@
 
 use tersor::Silent;
 use tersor_nets::experiments::{
-    Comparison, ExperimentTask, FileSpec, Question, Recipe, check_files, make_files, panel_svg,
+    Comparison, ExperimentTask, FileSpec, Question, Recipe, check_files, convergence, convergence_svg,
+    make_files, panel_svg,
 };
 use tersor_nets::sensitivity::along;
 use tersor_nets::task::{DataOptions, DataSets, network, open_data};
@@ -170,6 +171,35 @@ fn files_of_one_size_differ_in_their_scope() {
         bytes.iter().all(|&b| b <= bytes[0] && b > bytes[0] / 2),
         "{bytes:?}"
     );
+}
+
+#[test]
+fn costs_fall_and_never_below_what_cannot_be() {
+    let (data, device) = (data(), open_device("cpu").unwrap());
+    let network = network("lenet5").unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    let task = ExperimentTask {
+        network: &network,
+        data: &data,
+        device: &device,
+        folder: folder.path(),
+        progress: &Silent,
+    };
+    let report = convergence(&task, &trained(&data, &device), 20_000, &mut |_| ()).unwrap();
+    for run in &report.ecsq {
+        assert!(
+            run.trace.windows(2).all(|w| w[1] <= w[0] * (1.0 + 1e-9)),
+            "{run:?}"
+        );
+        let last = *run.trace.last().unwrap();
+        assert!(run.bound.is_none_or(|b| b <= last), "{run:?}");
+    }
+    for run in &report.kmeans {
+        let [cost, optimum] = run.costs;
+        assert!(optimum <= cost * (1.0 + 1e-6) && cost < 1.02 * optimum, "{run:?}");
+    }
+    assert!(report.timings.iter().any(|t| t.n == 20_000));
+    assert!(convergence_svg("LeNet-5", &report).unwrap().contains("<polyline"));
 }
 
 #[test]

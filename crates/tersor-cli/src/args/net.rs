@@ -620,6 +620,8 @@ pub(crate) enum ExperimentArg {
     Hyperparameters,
     /// What the gradient, the diagonal and the whole Hessian predict of the loss, and what it is.
     OffDiagonal,
+    /// Cost per iteration of ECSQ and k-means from several starts, time, and how far it is to the optimum.
+    Convergence,
 }
 
 /// Arguments of `net reproduce`.

@@ -1,7 +1,9 @@
 //! Whole experiments: from training to files and their accuracy.
 
 mod comparison;
+mod convergence;
 mod demo;
+mod estimates;
 mod files;
 mod frontier;
 mod methods;
@@ -13,11 +15,12 @@ mod table1;
 use crate::train::{Optimizer, Schedule, TrainOptions};
 
 pub use comparison::{Comparison, Correlation, Expansion, Panel, Question};
+pub use convergence::{ConvergenceReport, EcsqRun, KMeansRun, Timing, convergence};
 pub use demo::{DemoOptions, DemoReport, demo};
 pub use files::{ExperimentTask, FileSpec, Recipe, check_files, make_files};
 pub use frontier::{PostTraining, Trained};
 pub use methods::{Measured, MethodRow, PAPER_METHODS};
-pub use picture::{frontier_svg, panel_svg, table1_svg};
+pub use picture::{convergence_svg, frontier_svg, panel_svg, table1_svg};
 pub use record::{Checked, Origin, Record, Records, Score};
 pub use table1::{Table1Network, Table1Options, Table1Report, Table1Row, check_table1, table1};
 

@@ -1,6 +1,6 @@
 //! Results as pictures: points of a few series.
 
-use super::{PAPER_METHODS, Panel, Record, Records, Table1Report};
+use super::{ConvergenceReport, EcsqRun, PAPER_METHODS, Panel, Record, Records, Table1Report};
 use crate::{Error, Result};
 use plotters::coord::ranged1d::{AsRangedCoord, ValueFormatter};
 use plotters::prelude::*;
@@ -131,6 +131,32 @@ pub fn panel_svg(panel: &Panel, records: &Records) -> Result<String> {
         ],
         series: panel.series.iter().map(of_series).collect(),
         is_logarithmic: !panel.has_accuracies,
+        has_lines: true,
+    }
+    .svg()
+}
+
+/// How far the cost of ECSQ is above the best that any start came to, against iterations, at the slope of the middle, as SVG.
+///
+/// # Errors
+/// [`Error::Input`] if the report has no run, or what the drawing says.
+pub fn convergence_svg(network: &str, report: &ConvergenceReport) -> Result<String> {
+    let slope = report.ecsq.get(report.ecsq.len() / 2).map_or(0.0, |r| r.slope);
+    let runs = || report.ecsq.iter().filter(|r| r.slope == slope);
+    let costs = || runs().flat_map(|r| r.trace.iter().copied());
+    let best = costs().fold(f64::INFINITY, f64::min);
+    let series = |run: &EcsqRun| {
+        let points = run.trace.iter().enumerate();
+        let points = points
+            .map(|(i, j)| (i as f64, (j / best - 1.0).max(1e-6)))
+            .collect();
+        (run.start.clone(), points)
+    };
+    Picture {
+        caption: &format!("{network}: iterative ECSQ from eight starts"),
+        axes: ["iterations", "cost above the best, share"],
+        series: runs().map(series).collect(),
+        is_logarithmic: true,
         has_lines: true,
     }
     .svg()

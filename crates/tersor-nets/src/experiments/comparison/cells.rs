@@ -1,7 +1,8 @@
 //! One file of a comparison.
 
+use crate::experiments::estimates::estimate_name;
 use crate::experiments::files::FileSpec;
-use crate::sensitivity::{Estimate, Estimator};
+use crate::sensitivity::Estimate;
 use tersor::options::{Centres, CompressOptions, Feedback, Method, Scope};
 use tersor_codec::Coder;
 
@@ -31,27 +32,6 @@ pub(super) struct Cell {
     pub(super) has_moments: bool,
     /// Examples that shared values are fine-tuned on.
     pub(super) n_tuned: usize,
-}
-
-/// An estimate in a word for names of files.
-pub(super) fn estimate_name(estimate: Estimate) -> String {
-    let Estimate {
-        estimator,
-        samples,
-        seed,
-        ..
-    } = estimate;
-    let with = match estimator {
-        Estimator::Fisher { temperature } if temperature != 1.0 => format!("-t{temperature}"),
-        Estimator::Hutchinson { probes } => format!("-{probes}"),
-        _ => String::new(),
-    };
-    let seed = if seed == 0 {
-        String::new()
-    } else {
-        format!("-seed{seed}")
-    };
-    format!("{}{with}-{samples}{seed}", estimator.name())
 }
 
 impl Cell {

@@ -1,6 +1,7 @@
 //! How alike two estimates of sensitivities are.
 
-use super::{Comparison, cells};
+use super::Comparison;
+use crate::experiments::estimates::estimate_name;
 use crate::experiments::files::ExperimentTask;
 use crate::experiments::record::write_json;
 use crate::graph::ParameterSpec;
@@ -101,7 +102,7 @@ impl Comparison {
         let again = Estimate { seed: 1, ..REFERENCE };
         let others = self.estimates().into_iter().filter(|e| *e != REFERENCE);
         let correlate = |estimate| {
-            let name = cells::estimate_name(estimate);
+            let name = estimate_name(estimate);
             Ok(correlate(task.network, name, &read(estimate)?, &reference))
         };
         let found: Vec<Correlation> = others.chain([again]).map(correlate).collect::<Result<_>>()?;

@@ -1,8 +1,9 @@
 //! The loss of a file against its expansion: what the gradient, the diagonal and the whole Hessian say of it.
 
-use super::{Comparison, cells};
+use super::Comparison;
 use crate::evaluate::{EvaluateOptions, evaluate};
 use crate::examples::Examples;
+use crate::experiments::estimates::estimate_name;
 use crate::experiments::files::ExperimentTask;
 use crate::experiments::methods::read;
 use crate::experiments::record::{Records, read_json, write_json};
@@ -83,7 +84,7 @@ impl Comparison {
         for estimate in self.estimates() {
             let file = self.sensitivities(task, estimate, false)?;
             let h = read_sensitivities(&file, &task.network.parameters)?;
-            diagonals.push((cells::estimate_name(estimate), h));
+            diagonals.push((estimate_name(estimate), h));
         }
         let report = self.split.report.first().copied().unwrap_or("0..");
         let unseen = report.parse::<Selection>()?.of(task.data.test.as_ref())?;

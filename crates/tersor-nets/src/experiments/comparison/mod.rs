@@ -9,9 +9,10 @@ pub use correlation::Correlation;
 pub use expansion::Expansion;
 pub use questions::Question;
 
+use super::estimates;
 use super::files::{ExperimentTask, FileSpec, Recipe, most_bytes};
 use super::split::Split;
-use crate::sensitivity::{Estimate, GramOptions, moments, write_sensitivities};
+use crate::sensitivity::Estimate;
 use crate::shared::{FinetuneOptions, finetune};
 use crate::train::Schedule;
 use crate::{Error, Parameters, Result, Subset, fold};
@@ -20,9 +21,6 @@ use std::path::PathBuf;
 use tersor::checkpoint::Checkpoint;
 use tersor::options::{CompressOptions, Target};
 use tersor_codec::{EncodeOptions, Limits, QuantizedCheckpoint};
-
-/// Examples that moments of inputs are gathered on.
-const MOMENT_SAMPLES: usize = 500;
 
 /// A picture of some of the files.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -118,29 +116,7 @@ impl Comparison {
         estimate: Estimate,
         has_moments: bool,
     ) -> Result<PathBuf> {
-        let with = if has_moments { "-moments" } else { "" };
-        let path = task
-            .folder
-            .join(format!("{}{with}.safetensors", cells::estimate_name(estimate)));
-        if path.is_file() {
-            return Ok(path);
-        }
-        let examples = self.split.calibration(task)?;
-        let (network, device, progress) = (task.network, task.device, task.progress);
-        let (diagonal, recorded) = estimate.measure(network, &self.original, &examples, device, progress)?;
-        let layers = if has_moments {
-            let options = GramOptions {
-                samples: MOMENT_SAMPLES,
-                batch: 50,
-                seed: 0,
-                output_gradients: false,
-            };
-            moments(network, &self.original, &examples, device, &options, progress)?
-        } else {
-            Vec::new()
-        };
-        write_sensitivities(&path, &network.parameters, &diagonal, &layers, &recorded, true)?;
-        Ok(path)
+        estimates::sensitivities(task, &self.original, estimate, has_moments)
     }
 
     fn options(&self, task: &ExperimentTask<'_>, cell: &Cell) -> Result<CompressOptions> {

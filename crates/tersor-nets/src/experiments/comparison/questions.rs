@@ -2,6 +2,7 @@
 
 use super::cells::{Cell, grids, paper};
 use crate::experiments::PAPER_METHODS;
+use crate::experiments::estimates::{SAMPLES, usual};
 use crate::graph::{Input, Network, Role};
 use crate::sensitivity::{Estimate, Estimator};
 use crate::{Error, Result};
@@ -10,8 +11,6 @@ use tersor_codec::Coder;
 
 /// All examples that there are.
 const ALL: usize = 50_000;
-/// Examples that suffice for a diagonal (paper, Figure 2).
-const SAMPLES: usize = 1000;
 /// Examples that shared values are fine-tuned on.
 const TUNED: usize = 5000;
 
@@ -62,11 +61,7 @@ impl Question {
                 network.name
             )));
         }
-        let h = if is_text {
-            Estimate::new(Estimator::Fisher { temperature: 1.0 }, SAMPLES)
-        } else {
-            Estimate::new(Estimator::Hessian, SAMPLES)
-        };
+        let h = usual(network);
         Ok(match self {
             Self::Figure1 => figure1(h),
             Self::Figure2 => figure2(),

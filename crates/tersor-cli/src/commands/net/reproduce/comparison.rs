@@ -2,27 +2,16 @@
 
 use crate::args::Common;
 use crate::args::net::{AugmentArg, ReproduceArgs};
-use crate::commands::net::{Task, open_weights};
+use crate::commands::net::Task;
 use crate::progress::Bar;
 use crate::table::{Align, Table};
 use crate::{Status, output};
-use anyhow::{Context as _, bail};
 use tersor_nets::experiments::{
     Comparison, Correlation, Expansion, ExperimentTask, Question, Records, check_files, make_files, panel_svg,
 };
 
 pub(crate) fn run(args: &ReproduceArgs, common: &Common, question: Question) -> anyhow::Result<Status> {
-    let has_others = args.trained
-        || !args.sizes.is_empty()
-        || !args.beside.is_empty()
-        || !args.seeds.is_empty()
-        || args.epochs.is_some();
-    if has_others {
-        bail!(
-            "--trained, --sizes, --beside, --seeds and --epochs are not for {}, whose files are given",
-            question.name()
-        );
-    }
+    super::refuse_settings(args, question.name())?;
     let task = Task::open(&args.task, AugmentArg::None)?;
     let bar = Bar::new(common.quiet);
     let work = ExperimentTask {
@@ -37,10 +26,8 @@ pub(crate) fn run(args: &ReproduceArgs, common: &Common, question: Question) -> 
         drop(bar);
         return super::say_checked(&checked, args.json);
     }
-    let weights = args.weights.as_deref();
-    let weights =
-        weights.with_context(|| format!("{} needs a trained network: --weights", question.name()))?;
-    let comparison = Comparison::new(&work, open_weights(work.network, weights)?, question)?;
+    let weights = super::weights(args, work.network, question.name())?;
+    let comparison = Comparison::new(&work, weights, question)?;
     super::make_folder(&args.output)?;
     let records = make_files(&work, &comparison, &mut |line| bar.println(line))?;
     for panel in comparison.panels(&work) {

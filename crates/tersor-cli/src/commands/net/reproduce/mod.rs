@@ -1,22 +1,27 @@
 //! `tersor net reproduce`.
 
 mod comparison;
+mod convergence;
 mod frontier;
 mod table1;
 
 use crate::Status;
 use crate::args::Common;
 use crate::args::net::{ExperimentArg, ReproduceArgs};
+use crate::commands::net::open_weights;
 use crate::output;
 use crate::table::{Align, Table};
-use anyhow::Context as _;
+use anyhow::{Context as _, ensure};
 use std::path::Path;
+use tersor_nets::Parameters;
 use tersor_nets::experiments::{Checked, Question, Record};
+use tersor_nets::graph::Network;
 
 pub(crate) fn run(args: &ReproduceArgs, common: &Common) -> anyhow::Result<Status> {
     match args.experiment {
         ExperimentArg::Table1 => table1::run(args, common),
         ExperimentArg::Frontier => frontier::run(args, common),
+        ExperimentArg::Convergence => convergence::run(args, common),
         ExperimentArg::Figure1 => comparison::run(args, common, Question::Figure1),
         ExperimentArg::Figure2 => comparison::run(args, common, Question::Figure2),
         ExperimentArg::Figure3 => comparison::run(args, common, Question::Figure3),
@@ -30,6 +35,29 @@ pub(crate) fn run(args: &ReproduceArgs, common: &Common) -> anyhow::Result<Statu
 
 fn make_folder(path: &Path) -> anyhow::Result<()> {
     std::fs::create_dir_all(path).with_context(|| format!("cannot make {}", path.display()))
+}
+
+/// Refuses what an experiment whose files are given has no use for.
+fn refuse_settings(args: &ReproduceArgs, experiment: &str) -> anyhow::Result<()> {
+    let has_others = args.trained
+        || !args.sizes.is_empty()
+        || !args.beside.is_empty()
+        || !args.seeds.is_empty()
+        || args.epochs.is_some();
+    ensure!(
+        !has_others,
+        "--trained, --sizes, --beside, --seeds and --epochs are not for {experiment}, whose settings are given"
+    );
+    Ok(())
+}
+
+/// The weights that an experiment needs.
+fn weights(args: &ReproduceArgs, network: &Network, experiment: &str) -> anyhow::Result<Parameters> {
+    let path = args.weights.as_deref();
+    open_weights(
+        network,
+        path.with_context(|| format!("{experiment} needs a trained network: --weights"))?,
+    )
 }
 
 /// The seeds asked for, or those of the published results.
