@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""A slow decoder of .tersor files (version 0), written from docs/format.md alone to prove that the page suffices.
+"""A slow decoder of .tersor files (version 1), written from docs/format.md alone to prove that the page suffices.
 
 Section numbers (§) are those of that page.
 
@@ -1016,7 +1016,7 @@ def decode(data, limits=Limits()):
     """§1. The directory, with the data of all tensors and blobs."""
     require(data[:7] == MAGIC, "not a .tersor file")
     require(len(data) > 7, "the file ends early")
-    require(data[7] == 0, f"unknown version {data[7]}")
+    require(data[7] == 1, f"unknown version {data[7]}")
     length, at = varint(data, 16)
     end = at + length
     require(end + 4 <= len(data), "the file ends early")

@@ -11,7 +11,7 @@ use xxhash_rust::xxh64::xxh64;
 /// First bytes of every file.
 pub const MAGIC: [u8; 7] = [0x8f, b'T', b'E', b'R', b'S', b'O', b'R'];
 /// Version that this crate writes and reads.
-pub const VERSION: u8 = 0;
+pub const VERSION: u8 = 1;
 /// Bytes before the length of the directory: magic, version, digest.
 const PREFIX_LEN: usize = MAGIC.len() + 1 + 8;
 

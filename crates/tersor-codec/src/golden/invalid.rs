@@ -252,7 +252,7 @@ fn of_the_file() -> Vec<Invalid> {
     let checksum = invalid("1", "Checksum");
     vec![
         invalid("1", "NotTersor")("magic", "not a .tersor file", changed(&good, |f| f[0] ^= 1)),
-        invalid("1", "UnsupportedVersion")("version", "version 1 is not", changed(&good, |f| f[7] = 1)),
+        invalid("1", "UnsupportedVersion")("version", "version 2 is not", changed(&good, |f| f[7] = 2)),
         truncated("truncated-magic", "inside header", good[..3].to_vec()),
         truncated("truncated-digest", "inside header", good[..12].to_vec()),
         truncated("truncated-directory", "inside directory", good[..30].to_vec()),
