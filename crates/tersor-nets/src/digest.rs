@@ -1,7 +1,7 @@
 //! Digests that tell one network or data set from another.
 
-use crate::Parameters;
 use crate::examples::{BatchInput, Examples};
+use crate::{Parameters, Result};
 use tersor::codec::{file_digest, group_digest};
 use tersor_data::Key;
 
@@ -20,9 +20,12 @@ pub(crate) fn of_parameters(parameters: &Parameters) -> String {
 }
 
 /// Of the first examples as a key augments them, and of their labels, in hexadecimal.
-pub(crate) fn of_examples(examples: &dyn Examples, key: Option<Key>) -> String {
+///
+/// # Errors
+/// As [`Examples::batch`].
+pub(crate) fn of_examples(examples: &dyn Examples, key: Option<Key>) -> Result<String> {
     let indices: Vec<usize> = (0..examples.len().min(PROBED)).collect();
-    let batch = examples.batch(&indices, key);
+    let batch = examples.batch(&indices, key)?;
     let inputs = match &batch.input {
         BatchInput::Images(values, _) => of_floats(values),
         BatchInput::Tokens(tokens, _) => {
@@ -31,5 +34,5 @@ pub(crate) fn of_examples(examples: &dyn Examples, key: Option<Key>) -> String {
         }
     };
     let labels: Vec<u8> = batch.labels.iter().flat_map(|l| l.to_le_bytes()).collect();
-    format!("{:016x}", file_digest([inputs, group_digest(&labels)]))
+    Ok(format!("{:016x}", file_digest([inputs, group_digest(&labels)])))
 }

@@ -164,7 +164,7 @@ pub fn evaluate(
     };
     progress.start("evaluate", indices.len() as u64);
     for (at, chunk) in indices.chunks(options.batch.max(1)).enumerate() {
-        let batch: Batch = examples.batch(chunk, None);
+        let batch: Batch = examples.batch(chunk, None)?;
         let logits = logits(network, &weights, &batch)?;
         let rows = logits.losses(&batch.labels);
         scores.losses.extend(rows.losses);

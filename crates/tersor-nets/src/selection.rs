@@ -107,7 +107,7 @@ impl Examples for Subset<'_> {
         self.indices.len()
     }
 
-    fn batch(&self, indices: &[usize], key: Option<Key>) -> Batch {
+    fn batch(&self, indices: &[usize], key: Option<Key>) -> Result<Batch> {
         let chosen: Vec<usize> = indices
             .iter()
             .filter_map(|&i| self.indices.get(i).copied())

@@ -1,6 +1,6 @@
 //! A network by name and the data sets that it can be given.
 
-use crate::examples::{Examples, ImageExamples, TokenExamples};
+use crate::examples::{Examples, FolderExamples, ImageExamples, TokenExamples};
 use crate::graph::{Input, Network};
 use crate::models::{LlamaConfig, image_network, llama};
 use crate::{Error, Result};
@@ -76,7 +76,8 @@ fn has_file(dir: &Path, name: &str) -> bool {
 /// | `digits`, `digits:N`, `digits:N:SEED` | N generated digits to train on, 20,000 unless stated, and a quarter as many to test, 500 to 5,000 |
 /// | a folder with IDX files | MNIST and its kin |
 /// | a folder with `test_batch.bin` | CIFAR-10 |
-/// | a folder with `labels.csv` or subfolders of classes | images, all of them to test |
+/// | a folder with subfolders `train` and `val` of subfolders of classes | images to train on and to test, read when they are wanted: ImageNet |
+/// | another folder with `labels.csv` or subfolders of classes | images, all of them to test |
 /// | a text file | pieces of at least 600 characters, all of them to test; needs a tokenizer |
 ///
 /// # Errors
@@ -94,6 +95,21 @@ pub fn open_data(network: &Network, data: &str, options: &DataOptions<'_>) -> Re
                 idx::open(path)?
             } else if has_file(path, "test_batch.bin") || path.join("cifar-10-batches-bin").is_dir() {
                 cifar::open(path)?
+            } else if path.join("train").is_dir() && path.join("val").is_dir() {
+                let part = |name: &str, augment| -> Result<Box<dyn Examples>> {
+                    let folder = folder::Folder::list(&path.join(name))?;
+                    let examples = FolderExamples {
+                        preprocess: preprocess(&folder, shape)?,
+                        folder,
+                        normalize: normalize.clone(),
+                        augment,
+                    };
+                    Ok(Box::new(examples))
+                };
+                return Ok(DataSets {
+                    train: part("train", options.augment)?,
+                    test: part("val", Augment::None)?,
+                });
             } else if path.is_dir() {
                 let test = open_folder(path, shape)?;
                 check(network, shape, test.shape(), data)?;
@@ -130,19 +146,22 @@ fn digit_options(data: &str) -> Result<(usize, u64)> {
 
 /// Sets whose first image has the network's size stay as they are; others are scaled and cut as is usual for ImageNet,
 /// where the shorter side of 256 pixels goes with a cut of 224.
-fn open_folder(dir: &Path, shape: [usize; 3]) -> Result<Images> {
+fn preprocess(folder: &folder::Folder, shape: [usize; 3]) -> Result<Preprocess> {
     let [_, height, width] = shape;
-    let folder = folder::Folder::list(dir)?;
     let first = folder.decode(&[0], &Preprocess::keep())?;
-    let preprocess = if first.shape() == shape {
-        Preprocess::keep()
-    } else {
-        Preprocess {
-            resize: Resize::ShorterSide(height.max(width) * 8 / 7),
-            crop: Some([height, width]),
-            color: Color::Rgb,
-        }
-    };
+    if first.shape() == shape {
+        return Ok(Preprocess::keep());
+    }
+    Ok(Preprocess {
+        resize: Resize::ShorterSide(height.max(width) * 8 / 7),
+        crop: Some([height, width]),
+        color: Color::Rgb,
+    })
+}
+
+fn open_folder(dir: &Path, shape: [usize; 3]) -> Result<Images> {
+    let folder = folder::Folder::list(dir)?;
+    let preprocess = preprocess(&folder, shape)?;
     Ok(folder.decode(&(0..folder.len()).collect::<Vec<_>>(), &preprocess)?)
 }
 

@@ -234,7 +234,11 @@ fn repair_gives_channels_back_their_moments() {
     let device = open_device("cpu").unwrap();
     let examples = tiny_examples(100, 1);
     let batches: Vec<_> = (0..5)
-        .map(|b| examples.batch(&(20 * b..20 * b + 20).collect::<Vec<_>>(), None))
+        .map(|b| {
+            examples
+                .batch(&(20 * b..20 * b + 20).collect::<Vec<_>>(), None)
+                .unwrap()
+        })
         .collect();
     let reference = score(&network, &original, 200, None);
     let divergence = |q: &QuantizedCheckpoint| {

@@ -66,7 +66,7 @@ fn true_diagonal(network: &Network, parameters: &Parameters, batch: &Batch) -> V
 fn gradients_are_slopes_of_the_loss() {
     let network = tiny();
     let parameters = tiny_parameters(&network, 1);
-    let batch = tiny_examples(6, 1).batch(&[0, 1, 2, 3, 4, 5], None);
+    let batch = tiny_examples(6, 1).batch(&[0, 1, 2, 3, 4, 5], None).unwrap();
     let gradient = gradients(&network, &parameters, &batch, &batch.labels);
     for (at, g) in gradient.iter().enumerate() {
         for i in (0..g.len()).step_by(5) {
@@ -90,7 +90,7 @@ fn second_order_back_propagation_is_exact_on_the_last_layer() {
     let network = tiny();
     let parameters = tiny_parameters(&network, 2);
     let examples = tiny_examples(12, 2);
-    let batch = examples.batch(&(0..12).collect::<Vec<_>>(), None);
+    let batch = examples.batch(&(0..12).collect::<Vec<_>>(), None).unwrap();
     let device = open_device("cpu").unwrap();
     let estimate = second_order(&network, &parameters, &examples, &device, (12, 4, 0), &Silent).unwrap();
     let truth = true_diagonal(&network, &parameters, &batch);
@@ -120,7 +120,7 @@ fn sampled_labels_give_the_fisher_diagonal() {
     // Exactly: the mean over examples of the expected squared gradient under the network's own labels.
     let mut exact: Vec<Vec<f64>> = network.parameters.iter().map(|p| vec![0.0; p.len()]).collect();
     for i in 0..examples.len() {
-        let batch = examples.batch(&[i], None);
+        let batch = examples.batch(&[i], None).unwrap();
         let weights = Weights::new(&parameters, &device, false);
         let row = logits(&network, &weights, &batch).unwrap();
         let mut p = Vec::new();
@@ -165,7 +165,7 @@ fn products_with_random_vectors_give_the_diagonal() {
     let network = tiny();
     let parameters = tiny_parameters(&network, 4);
     let examples = tiny_examples(10, 4);
-    let batch = examples.batch(&(0..10).collect::<Vec<_>>(), None);
+    let batch = examples.batch(&(0..10).collect::<Vec<_>>(), None).unwrap();
     let truth = true_diagonal(&network, &parameters, &batch);
     let options = HutchinsonOptions {
         samples: 10,

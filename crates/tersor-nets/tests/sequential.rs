@@ -22,7 +22,11 @@ use tersor_nets::{Device, Parameters, open_device};
 
 fn calibration() -> Vec<Batch> {
     let examples = examples(200, 3);
-    let batch = |b: usize| examples.batch(&(50 * b..50 * b + 50).collect::<Vec<_>>(), None);
+    let batch = |b: usize| {
+        examples
+            .batch(&(50 * b..50 * b + 50).collect::<Vec<_>>(), None)
+            .unwrap()
+    };
     (0..4).map(batch).collect()
 }
 

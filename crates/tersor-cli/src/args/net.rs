@@ -628,7 +628,8 @@ pub(crate) enum ExperimentArg {
 #[derive(Args, Debug)]
 #[command(after_help = "\
 Experiments:
-  table1    the paper's four quantizers on pruned LeNet-5, fine-tuned
+  table1    the paper's four quantizers on pruned LeNet-5, ResNet-32 or AlexNet, fine-tuned: LeNet-5 is trained first, the others begin with
+            --weights; AlexNet with a folder that holds ImageNet in train and val
   frontier  small files of a network and how accurate they are: of weights that are given, compressed after training, or with --trained
             trained to be small; of LeNet-5 also without weights
   the others files of the weights given that differ in one thing
@@ -636,6 +637,8 @@ Experiments:
 Examples:
   tersor net reproduce table1 --net lenet5 --data mnist -o table1         an hour or two; a killed run goes on
   tersor net reproduce table1 --net lenet5 --data mnist -o docs/results/table1-lenet5 --check
+  tersor net reproduce table1 --net resnet32 --data cifar10 --weights resnet32.safetensors -o table1
+  tersor net reproduce table1 --net alexnet --data imagenet --weights alexnet-owt-7be5be79.pth -o table1
   tersor net reproduce frontier --net lenet5 --data mnist -o lenet5
   tersor net reproduce frontier --net resnet32 --data cifar10 --weights resnet32.safetensors -o resnet32
   tersor net reproduce figure1 --net resnet32 --data cifar10 --weights resnet32.safetensors -o figure1")]
@@ -658,7 +661,7 @@ pub(crate) struct ReproduceArgs {
     /// Train the network to be small, instead of compressing it as it is.
     #[arg(long)]
     pub(crate) trained: bool,
-    /// Seeds of training, one run each. Default: 1,2,3.
+    /// Seeds of training, one run each. Default: 1,2,3, or 1 with --weights.
     #[arg(long, value_name = "N", value_delimiter = ',')]
     pub(crate) seeds: Vec<u64>,
     /// Passes. table1: dense, while pruning, augmented, fine-tuning; frontier: dense, while pruning, in each stage.

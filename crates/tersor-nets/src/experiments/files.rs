@@ -1,6 +1,7 @@
 //! Experiments that make files of one network: whole files, decoded and measured.
 
 use super::record::{Checked, Origin, Record, Records, Reference, Ruler, Score, check};
+use crate::examples::Examples;
 use crate::graph::Network;
 use crate::task::DataSets;
 use crate::{Error, Parameters, Result, digest};
@@ -74,11 +75,14 @@ pub fn make_files(
     say: &mut dyn FnMut(&str),
 ) -> Result<Records> {
     let mut records = Records::open(task.folder)?;
+    let data = |set: &dyn Examples| -> Result<String> {
+        let digest = digest::of_examples(set, None)?;
+        Ok(format!("{} of {digest}", set.len()))
+    };
     let origin = Origin {
         network: task.network.name.clone(),
         weights: recipe.original().map(digest::of_parameters),
-        data: [&task.data.train, &task.data.test]
-            .map(|set| format!("{} of {}", set.len(), digest::of_examples(set.as_ref(), None))),
+        data: [data(task.data.train.as_ref())?, data(task.data.test.as_ref())?],
     };
     records.claim(origin, task.folder)?;
     let ruler = task.ruler();

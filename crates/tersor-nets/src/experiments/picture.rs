@@ -27,7 +27,7 @@ struct Picture<'a> {
 ///
 /// # Errors
 /// [`Error::Input`] if the report has no row, or what the drawing says.
-pub fn table1_svg(report: &Table1Report) -> Result<String> {
+pub fn table1_svg(network: &str, report: &Table1Report) -> Result<String> {
     let of_method = |name: &str| -> Points {
         let rows = report.rows.iter().filter(|r| r.result.method == name);
         rows.map(|r| (r.result.after.ratio, r.result.after.loss))
@@ -37,7 +37,7 @@ pub fn table1_svg(report: &Table1Report) -> Result<String> {
         .iter()
         .map(|m| (m.name().to_owned(), of_method(m.name())));
     Picture {
-        caption: "LeNet-5 on MNIST, pruned, quantized, Huffman coded, fine-tuned",
+        caption: &format!("{network}: pruned, quantized, Huffman coded, fine-tuned"),
         axes: [
             "the paper's ratio: four bytes per parameter over bytes of the file",
             "test loss, nats",
@@ -260,8 +260,8 @@ mod tests {
             networks: Vec::new(),
             rows: vec![row("kmeans", 45.0), row("uniform", 51.0)],
         };
-        let picture = table1_svg(&report).unwrap();
+        let picture = table1_svg("LeNet-5", &report).unwrap();
         assert_eq!(picture.matches("<circle").count(), 2 + PAPER_METHODS.len());
-        assert!(table1_svg(&Table1Report::default()).is_err());
+        assert!(table1_svg("LeNet-5", &Table1Report::default()).is_err());
     }
 }

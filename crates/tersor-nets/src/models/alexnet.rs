@@ -2,8 +2,14 @@
 
 use crate::graph::{Builder, Conv, Input, Linear, Network, Pool};
 
-/// Five convolutions and three linear layers for images of 224 x 224.
+/// Five convolutions and three linear layers for images of 224 x 224 in 1,000 classes.
 pub fn alexnet() -> Network {
+    narrow_alexnet(1000, 1)
+}
+
+/// The same for fewer classes with layers so many times narrower: a stand-in to try what is meant for the whole.
+pub fn narrow_alexnet(classes: usize, divisor: usize) -> Network {
+    let narrow = |width: usize| width.div_ceil(divisor.max(1));
     // Index in `features`, channels in and out, kernel, stride, padding, and whether pooling follows.
     let convs = [
         (0, 3, 64, 11, 4, 2, true),
@@ -16,8 +22,8 @@ pub fn alexnet() -> Network {
     let mut x = 0;
     for (index, inputs, outputs, kernel, stride, padding, pooled) in convs {
         let conv = Conv {
-            inputs,
-            outputs,
+            inputs: if index == 0 { inputs } else { narrow(inputs) },
+            outputs: narrow(outputs),
             kernel,
             stride,
             padding,
@@ -37,9 +43,9 @@ pub fn alexnet() -> Network {
     x = b.average_pool(x, 6);
     x = b.flatten(x);
     for (index, inputs, outputs, is_last) in [
-        (1, 9216, 4096, false),
-        (4, 4096, 4096, false),
-        (6, 4096, 1000, true),
+        (1, 36 * narrow(256), narrow(4096), false),
+        (4, narrow(4096), narrow(4096), false),
+        (6, narrow(4096), classes, true),
     ] {
         if !is_last {
             x = b.dropout(x, 500);

@@ -6,7 +6,7 @@ mod llama;
 mod resnet;
 mod squeezenet;
 
-pub use alexnet::alexnet;
+pub use alexnet::{alexnet, narrow_alexnet};
 pub use lenet::lenet5;
 pub use llama::{LlamaConfig, llama};
 pub use resnet::resnet;

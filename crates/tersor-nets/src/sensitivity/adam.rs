@@ -48,7 +48,7 @@ pub fn adam_moments(
             epoch,
         };
         for indices in Batches::shuffled(examples.len(), batch, options.seed, epoch) {
-            let batch = examples.batch(&indices, Some(key));
+            let batch = examples.batch(&indices, Some(key))?;
             let gradients = mean_loss_gradients(network, &weights, &batch)?;
             v.resize_with(gradients.len(), Vec::new);
             for (v, g) in v.iter_mut().zip(&gradients) {

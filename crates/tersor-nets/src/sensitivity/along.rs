@@ -36,7 +36,7 @@ pub fn along(
     let (mut sums, mut n_rows) = (Along::default(), 0.0);
     progress.start("derivatives along an error", indices.len() as u64);
     for chunk in indices.chunks(batch.max(1)) {
-        let part = examples.batch(chunk, None);
+        let part = examples.batch(chunk, None)?;
         let derivative = |by: f32| -> Result<f64> {
             let gradients = gradients_beside(network, parameters, &part, device, direction, by)?;
             let products = gradients.iter().flatten().zip(direction.iter().flatten());

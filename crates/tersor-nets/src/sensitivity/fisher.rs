@@ -75,7 +75,7 @@ pub fn fisher(
             seed: options.seed,
             epoch: 0,
         });
-        let batch = examples.batch(&indices, key);
+        let batch = examples.batch(&indices, key)?;
         let mut rows = 0;
         let gradients = backward(
             network,

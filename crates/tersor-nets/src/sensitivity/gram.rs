@@ -210,7 +210,7 @@ pub fn moments(
     let n_examples = options.samples.min(examples.len());
     progress.start("second moments", n_examples as u64);
     for indices in sampled(examples.len(), n_examples, options.batch, options.seed) {
-        let batch = examples.batch(&indices, None);
+        let batch = examples.batch(&indices, None)?;
         let mut watch = Watch {
             sums: &mut sums,
             probes: options.output_gradients.then(Vec::new),

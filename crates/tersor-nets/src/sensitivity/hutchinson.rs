@@ -109,7 +109,7 @@ pub fn hutchinson(
     let n = options.samples.min(examples.len());
     progress.start("Hutchinson diagonal", (n * options.probes) as u64);
     for indices in sampled(examples.len(), n, options.batch, options.seed) {
-        let batch = examples.batch(&indices, None);
+        let batch = examples.batch(&indices, None)?;
         for _ in 0..options.probes {
             let signs: Vec<Vec<f32>> = parameters
                 .iter()

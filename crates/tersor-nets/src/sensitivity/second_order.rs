@@ -129,7 +129,7 @@ pub fn second_order(
     let n = samples.min(examples.len());
     progress.start("Hessian diagonal", n as u64);
     for indices in sampled(examples.len(), n, batch_size, seed) {
-        let batch = examples.batch(&indices, None);
+        let batch = examples.batch(&indices, None)?;
         sums.add(&of_batch(network, &weights, &batch)?, indices.len() as f64, |h| h);
         progress.advance(indices.len() as u64);
     }

@@ -198,7 +198,7 @@ pub fn finetune(
             Batches::shuffled(examples.len(), options.batch, options.seed, epoch as u64).enumerate()
         {
             rate = options.schedule.rate((epoch * steps + at) as f64 / total);
-            let batch = examples.batch(&indices, Some(key));
+            let batch = examples.batch(&indices, Some(key))?;
             let parameters = to_parameters(network, quantized)?;
             let weights = Weights::new(&parameters, device, true);
             let mut batch_loss = 0.0;

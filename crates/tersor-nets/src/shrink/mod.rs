@@ -95,20 +95,20 @@ struct Identity<'a> {
 }
 
 impl<'a> Identity<'a> {
-    fn new(task: &ShrinkTask<'a>, start: &Parameters, options: &'a ShrinkOptions) -> Self {
+    fn new(task: &ShrinkTask<'a>, start: &Parameters, options: &'a ShrinkOptions) -> Result<Self> {
         let key = Key {
             seed: options.prune.seed,
             epoch: 0,
         };
-        Self {
+        Ok(Self {
             network: &task.network.name,
             start: digest::of_parameters(start),
-            examples: digest::of_examples(task.examples, Some(key)),
+            examples: digest::of_examples(task.examples, Some(key))?,
             n_examples: task.examples.len(),
             temperature: task.teacher.map(Teacher::temperature),
             coder: options.coder.name(),
             options,
-        }
+        })
     }
 }
 
@@ -121,7 +121,7 @@ fn claim(task: &ShrinkTask<'_>, start: &Parameters, options: &ShrinkOptions) -> 
         path: task.folder.to_owned(),
         source,
     })?;
-    let identity = Identity::new(task, start, options);
+    let identity = Identity::new(task, start, options)?;
     let text = serde_json::to_string_pretty(&identity).map_err(|e| Error::Internal(e.to_string()))?;
     let path = task.folder.join("shrink.json");
     match std::fs::read_to_string(&path) {

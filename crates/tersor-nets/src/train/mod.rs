@@ -211,7 +211,7 @@ impl<'a> Trainer<'a> {
                 seed: self.options.seed,
                 epoch: self.epoch as u64,
             };
-            let batch = self.examples.batch(indices, Some(key));
+            let batch = self.examples.batch(indices, Some(key))?;
             let ask =
                 |t: &Teacher| logits(self.network, &t.weights, &batch).map(|taught| (taught, t.temperature));
             let taught = self.teacher.map(ask).transpose()?;

@@ -160,7 +160,7 @@ impl Recipe for PostTraining {
         let (_, compressed) = compress(
             task.network,
             &original,
-            &calibration_batches(&examples, self.recipe.samples, 0),
+            &calibration_batches(&examples, self.recipe.samples, 0)?,
             task.device,
             (SequentialTarget::SizeBytes(*bytes), &options),
             &rest,

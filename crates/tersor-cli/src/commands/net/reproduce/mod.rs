@@ -62,10 +62,10 @@ fn weights(args: &ReproduceArgs, network: &Network, experiment: &str) -> anyhow:
 
 /// The seeds asked for, or those of the published results.
 fn seeds(args: &ReproduceArgs) -> &[u64] {
-    if args.seeds.is_empty() {
-        &[1, 2, 3]
-    } else {
-        &args.seeds
+    match (args.seeds.is_empty(), args.weights.is_some()) {
+        (false, _) => &args.seeds,
+        (true, false) => &[1, 2, 3],
+        (true, true) => &[1],
     }
 }
 

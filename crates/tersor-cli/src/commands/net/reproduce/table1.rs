@@ -3,6 +3,7 @@
 use crate::Status;
 use crate::args::Common;
 use crate::args::net::ReproduceArgs;
+use crate::commands::net::open_weights;
 use crate::output;
 use crate::progress::Bar;
 use crate::table::{Align, Table};
@@ -11,43 +12,42 @@ use tersor_nets::experiments::{
     Measured, PAPER_METHODS, Table1Options, Table1Report, check_table1, table1, table1_svg,
 };
 use tersor_nets::open_device;
+use tersor_nets::task::network;
 
 pub(crate) fn run(args: &ReproduceArgs, common: &Common) -> anyhow::Result<Status> {
-    if args.task.net != "lenet5" {
-        bail!("table1 is there for lenet5, not for {:?}", args.task.net);
+    if args.trained || !args.sizes.is_empty() || !args.beside.is_empty() {
+        bail!("--trained, --sizes and --beside are for the experiment frontier");
     }
-    let of_frontier =
-        args.weights.is_some() || args.trained || !args.sizes.is_empty() || !args.beside.is_empty();
-    if of_frontier {
-        bail!(
-            "--weights, --trained, --sizes and --beside are for the experiment frontier; table1 trains its networks"
-        );
-    }
-    let epochs = args.epochs.as_deref().unwrap_or(&Table1Options::EPOCHS);
-    let &[dense, prune, augmented, finetune] = epochs else {
-        bail!("--epochs takes four numbers: dense, while pruning, augmented, fine-tuning");
+    let epochs = match args.epochs.as_deref() {
+        None => None,
+        Some(&[dense, prune, augmented, finetune]) => Some([dense, prune, augmented, finetune]),
+        Some(_) => bail!("--epochs takes four numbers: dense, while pruning, augmented, fine-tuning"),
     };
+    let network = network(&args.task.net)?;
     let device = open_device(&args.task.device)?;
     let bar = Bar::new(common.quiet);
     if args.check {
-        let checked = check_table1(&args.task.data, &args.output, &device, &bar)?;
+        let checked = check_table1(&network, &args.task.data, &args.output, &device, &bar)?;
         drop(bar);
         return super::say_checked(&checked, args.json);
     }
     super::make_folder(&args.output)?;
+    let weights = args.weights.as_deref();
     let options = Table1Options {
+        network: &network,
+        start: weights.map(|path| open_weights(&network, path)).transpose()?,
         data: &args.task.data,
         seeds: super::seeds(args),
-        epochs: [dense, prune, augmented, finetune],
+        epochs,
     };
     let report = table1(&options, &args.output, &device, &bar, |line| bar.println(line))?;
     drop(bar);
-    let picture = args.output.join("table1-lenet5.svg");
-    tersor::write_file(&picture, table1_svg(&report)?.as_bytes(), true)?;
+    let picture = args.output.join(format!("table1-{}.svg", network.name));
+    tersor::write_file(&picture, table1_svg(&network.name, &report)?.as_bytes(), true)?;
     if args.json {
         output::json(&report)?;
     } else {
-        output::out(&describe(&report))?;
+        output::out(&describe(&network.name, &report))?;
     }
     Ok(Status::Done)
 }
@@ -65,7 +65,7 @@ fn median(mut values: Vec<f64>) -> f64 {
 }
 
 /// Medians over seeds.
-fn describe(report: &Table1Report) -> String {
+fn describe(network: &str, report: &Table1Report) -> String {
     let mut table = Table::new(&[
         ("method", Align::Left),
         ("paper", Align::Right),
@@ -101,7 +101,7 @@ fn describe(report: &Table1Report) -> String {
         median(networks.iter().map(f).collect())
     };
     format!(
-        "LeNet-5, medians of {}: dense {:.2} %, pruned {:.2} % at {:.2}x.\n\n{table}",
+        "{network}, medians of {}: dense {:.2} %, pruned {:.2} % at {:.2}x.\n\n{table}",
         output::count(networks.len(), "seed"),
         100.0 * of(&|n| n.dense_accuracy),
         100.0 * of(&|n| n.pruned_accuracy),

@@ -1,5 +1,10 @@
 //! Labelled examples in batches.
 
+mod folder;
+
+pub use folder::FolderExamples;
+
+use crate::Result;
 use crate::graph::Value;
 use burn::tensor::{Device, Tensor, TensorData};
 use tersor_data::{Augment, Batches, Images, Key, Normalize};
@@ -56,14 +61,20 @@ pub trait Examples: Sync {
 
     /// Examples by index; augmented if a key says with which random numbers. Indices beyond the last are
     /// passed over.
-    fn batch(&self, indices: &[usize], key: Option<Key>) -> Batch;
+    ///
+    /// # Errors
+    /// [`crate::Error::Data`] if one cannot be read.
+    fn batch(&self, indices: &[usize], key: Option<Key>) -> Result<Batch>;
 }
 
 /// Examples per batch of calibration.
 const CALIBRATION_BATCH: usize = 50;
 
 /// Batches of about `samples` examples in random order, as they are.
-pub fn calibration_batches(examples: &dyn Examples, samples: usize, seed: u64) -> Vec<Batch> {
+///
+/// # Errors
+/// As [`Examples::batch`].
+pub fn calibration_batches(examples: &dyn Examples, samples: usize, seed: u64) -> Result<Vec<Batch>> {
     Batches::shuffled(examples.len(), CALIBRATION_BATCH, seed, 0)
         .take(samples.div_ceil(CALIBRATION_BATCH))
         .map(|indices| examples.batch(&indices, None))
@@ -86,7 +97,7 @@ impl Examples for ImageExamples {
         self.images.len()
     }
 
-    fn batch(&self, indices: &[usize], key: Option<Key>) -> Batch {
+    fn batch(&self, indices: &[usize], key: Option<Key>) -> Result<Batch> {
         let indices: Vec<usize> = indices
             .iter()
             .copied()
@@ -100,13 +111,13 @@ impl Examples for ImageExamples {
         };
         let [c, h, w] = self.images.shape();
         let labels = self.images.labels();
-        Batch {
+        Ok(Batch {
             labels: indices
                 .iter()
                 .map(|&i| labels.get(i).map_or(UNLABELLED, |&l| u32::from(l)))
                 .collect(),
             input: BatchInput::Images(values, [indices.len(), c, h, w]),
-        }
+        })
     }
 }
 
@@ -123,7 +134,7 @@ impl Examples for TokenExamples {
     }
 
     /// Shorter sequences are padded at the end, where causal attention keeps the padding out of the others' sight.
-    fn batch(&self, indices: &[usize], _: Option<Key>) -> Batch {
+    fn batch(&self, indices: &[usize], _: Option<Key>) -> Result<Batch> {
         let chosen: Vec<&Vec<u32>> = indices.iter().filter_map(|&i| self.sequences.get(i)).collect();
         let length = chosen.iter().map(|s| s.len()).max().unwrap_or(0);
         let mut ids = Vec::with_capacity(chosen.len() * length);
@@ -134,9 +145,9 @@ impl Examples for TokenExamples {
                 labels.push(sequence.get(at + 1).copied().unwrap_or(UNLABELLED));
             }
         }
-        Batch {
+        Ok(Batch {
             input: BatchInput::Tokens(ids, [chosen.len(), length]),
             labels,
-        }
+        })
     }
 }

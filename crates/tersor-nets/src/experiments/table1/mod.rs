@@ -1,48 +1,43 @@
-//! The LeNet row of the paper's Table 1: pruned to 8.55 %, four quantizers at the paper's ratios, gaps and Huffman codes,
-//! shared values fine-tuned; three seeds, whole files.
+//! The paper's Table 1: pruned networks, four quantizers at the paper's ratios, gaps and Huffman codes, shared values fine-tuned; whole
+//! files.
 
-use super::adam;
-use super::methods::{Bench, MethodRow, PAPER_METHODS, lossless_bytes, read};
-use super::record::{Checked, read_json, write_json};
+mod setting;
+
 use crate::Subset;
 use crate::evaluate::{EvaluateOptions, evaluate};
 use crate::examples::Examples;
+use crate::experiments::adam;
+use crate::experiments::methods::{Bench, MethodRow, PAPER_METHODS, lossless_bytes, read};
+use crate::experiments::record::{Checked, read_json, write_json};
 use crate::graph::Network;
 use crate::prune::{PruneOptions, Pruner, Scope as PruneScope, Score, apply, masks_of_zeros};
-use crate::sensitivity::{Recorded, second_order, write_sensitivities};
+use crate::sensitivity::{Estimate, write_sensitivities};
 use crate::shared::{FinetuneOptions, to_parameters};
 use crate::task::{DataOptions, open_data};
 use crate::train::{Constraint, Free, OptimizerState, Schedule, TrainOptions, TrainingRun};
-use crate::{Error, Parameters, Result, models};
+use crate::{Error, Parameters, Result, Selection, fold};
 use burn::tensor::Device;
 use serde::{Deserialize, Serialize};
+use setting::{HeldOut, Setting};
 use std::path::{Path, PathBuf};
 use tersor::Progress;
 use tersor::options::{Method, Scope};
 use tersor_codec::Coder;
 use tersor_data::Augment;
 
-/// The paper's share of parameters that survive.
-const KEEP: f64 = 0.0855;
-/// The paper's ratios, in the order of [`PAPER_METHODS`].
-const RATIOS: [f64; 4] = [44.58, 47.16, 51.25, 49.01];
-/// Training images that are held out: settings are chosen on them, never on the test set.
-const HELD_OUT: usize = 5000;
-
 /// Settings of the reproduction.
 #[derive(Clone, Debug)]
 pub struct Table1Options<'a> {
-    /// A folder with MNIST, or what else [`open_data`] opens for LeNet-5.
+    /// LeNet-5, ResNet-32 or AlexNet.
+    pub network: &'a Network,
+    /// What is pruned; without it the network is trained first.
+    pub start: Option<Parameters>,
+    /// A data set that [`open_data`] opens for the network, with one to train on.
     pub data: &'a str,
     /// One run for each.
     pub seeds: &'a [u64],
-    /// Passes: dense, while pruning, with augmentation on the pruned net, and of fine-tuning.
-    pub epochs: [usize; 4],
-}
-
-impl Table1Options<'_> {
-    /// The passes that the reported table took.
-    pub const EPOCHS: [usize; 4] = [10, 12, 5, 1];
+    /// Passes: dense, while pruning, on the pruned net, and of fine-tuning. `None`: those of the reported table.
+    pub epochs: Option<[usize; 4]>,
 }
 
 /// One file.
@@ -56,9 +51,9 @@ pub struct Table1Row {
     pub paper_ratio: f64,
     /// Measured on the test set.
     pub result: MethodRow,
-    /// Accuracy of the fine-tuned file on the held-out training images.
+    /// Accuracy of the fine-tuned file on the examples that settings are chosen on.
     pub held_out_accuracy: f64,
-    /// Loss of the fine-tuned file on the held-out training images, nats.
+    /// Loss of the fine-tuned file on them, nats.
     pub held_out_loss: f64,
 }
 
@@ -98,8 +93,10 @@ impl Constraint for Fixed {
 }
 
 /// What all seeds share.
-struct Setting<'a> {
+struct Run<'a> {
     network: &'a Network,
+    setting: Setting,
+    start: Option<Parameters>,
     plain: &'a dyn Examples,
     augmented: &'a dyn Examples,
     held_out: &'a dyn Examples,
@@ -110,7 +107,7 @@ struct Setting<'a> {
     progress: &'a dyn Progress,
 }
 
-impl Setting<'_> {
+impl Run<'_> {
     fn path(&self, name: &str) -> PathBuf {
         self.folder.join(name)
     }
@@ -153,45 +150,47 @@ impl Setting<'_> {
                 }
             })
         };
-        let [dense, prune, augmented, _] = self.epochs;
-        let start = Parameters::random(self.network, seed);
-        let dense = run("dense", false, &adam(dense, 2e-3, seed), start, Kind::Dense)?;
-        let keep = (KEEP * self.network.n_trainable() as f64).round() as usize;
+        let ([dense, prune, augmented, _], rates) = (self.epochs, self.setting.rates);
+        let dense = if let Some(start) = &self.start {
+            start.clone()
+        } else {
+            let start = Parameters::random(self.network, seed);
+            run("dense", false, &adam(dense, rates[0], seed), start, Kind::Dense)?
+        };
+        let keep = (self.setting.keep * self.network.n_trainable() as f64).round() as usize;
         let pruned = run(
             "pruned",
-            false,
-            &adam(prune, 1e-3, seed + 100),
+            self.setting.prunes_augmented,
+            &adam(prune, rates[1], seed + 100),
             dense.clone(),
             Kind::Prune(keep),
         )?;
-        let tuned = run(
+        let mut tuned = run(
             "augmented",
             true,
-            &adam(augmented, 1e-3, seed + 200),
+            &adam(augmented, rates[2], seed + 200),
             pruned,
             Kind::Fixed,
         )?;
+        fold(self.network, &mut tuned)?;
         Ok((dense, tuned))
     }
 
     fn seed(&self, seed: u64, report: &mut Table1Report, say: &mut dyn FnMut(&str)) -> Result<()> {
         let (dense, pruned) = self.networks(seed, say)?;
-        let sensitivity = self.path(&format!("hessian-{seed}.safetensors"));
+        let sensitivity = self.path(&format!(
+            "{}-{seed}.safetensors",
+            self.setting.estimate.estimator.name()
+        ));
         if !sensitivity.is_file() {
-            let samples = (self.plain.len(), 100, seed);
-            let h = second_order(
-                self.network,
-                &pruned,
-                self.plain,
-                self.device,
-                samples,
-                self.progress,
-            )?;
-            let recorded = Recorded {
-                estimator: "hessian".into(),
-                samples: samples.0,
-                ..Recorded::default()
+            let estimate = Estimate {
+                seed,
+                // One pass at most.
+                samples: self.setting.estimate.samples.min(self.plain.len()),
+                ..self.setting.estimate
             };
+            let (h, recorded) =
+                estimate.measure(self.network, &pruned, self.plain, self.device, self.progress)?;
             write_sensitivities(&sensitivity, &self.network.parameters, &h, &[], &recorded, true)?;
         }
         let checkpoint = pruned.to_checkpoint()?;
@@ -227,7 +226,8 @@ impl Setting<'_> {
                 n_survivors: crate::prune::count(&pruned, PruneScope::WeightsAndBiases).0,
             });
         }
-        for (method, paper_ratio) in PAPER_METHODS.into_iter().zip(RATIOS) {
+        for (method, paper_ratio) in PAPER_METHODS.into_iter().zip(self.setting.ratios) {
+            let Some(paper_ratio) = paper_ratio else { continue };
             let is_done = |r: &Table1Row| r.seed == seed && r.result.method == method.name();
             if report.rows.iter().any(is_done) {
                 continue;
@@ -273,7 +273,7 @@ impl Setting<'_> {
     }
 
     fn save(&self, report: &Table1Report) -> Result<()> {
-        write_json(&self.path(REPORT), report)
+        write_json(&self.path(&report_name(self.network)), report)
     }
 }
 
@@ -286,10 +286,12 @@ enum Kind {
 }
 
 /// Name of the report in the folder.
-const REPORT: &str = "table1-lenet5.json";
+fn report_name(network: &Network) -> String {
+    format!("table1-{}.json", network.name)
+}
 
-fn read_report(folder: &Path) -> Result<Option<Table1Report>> {
-    let path = folder.join(REPORT);
+fn read_report(network: &Network, folder: &Path) -> Result<Option<Table1Report>> {
+    let path = folder.join(report_name(network));
     if !path.is_file() {
         return Ok(None);
     }
@@ -308,34 +310,56 @@ pub fn table1(
     progress: &dyn Progress,
     mut say: impl FnMut(&str),
 ) -> Result<Table1Report> {
-    let network = models::lenet5();
+    let network = options.network;
+    let setting = Setting::of(&network.name)?;
+    if options.start.is_none() && setting.rates[0] == 0.0 {
+        return Err(Error::Input(format!(
+            "{} is not trained here; give --weights to begin with",
+            network.name
+        )));
+    }
     let open = |augment| {
         let options_of_data = DataOptions {
             augment,
             tokenizer: None,
         };
-        open_data(&network, options.data, &options_of_data)
+        open_data(network, options.data, &options_of_data)
     };
-    let (plain, augmented) = (open(Augment::None)?, open(Augment::affine())?);
-    let n = plain.train.len().saturating_sub(HELD_OUT);
+    let (plain, augmented) = (open(Augment::None)?, open(setting.augment)?);
+    if plain.train.is_empty() {
+        return Err(Error::Input(format!(
+            "{} has no images to train on: give a folder with train and val",
+            options.data
+        )));
+    }
     let part = |examples, range: std::ops::Range<usize>| Subset {
         examples,
         indices: range.collect(),
     };
-    let setting = Setting {
-        network: &network,
+    let n = match setting.held_out {
+        HeldOut::Training(n) => plain.train.len().saturating_sub(n),
+        HeldOut::EveryTenthTest => plain.train.len(),
+    };
+    let held_out = match setting.held_out {
+        HeldOut::Training(_) => part(plain.train.as_ref(), n..plain.train.len()),
+        HeldOut::EveryTenthTest => "0%10".parse::<Selection>()?.of(plain.test.as_ref())?,
+    };
+    let run = Run {
+        network,
+        start: options.start.clone(),
         plain: &part(plain.train.as_ref(), 0..n),
         augmented: &part(augmented.train.as_ref(), 0..n),
-        held_out: &part(plain.train.as_ref(), n..plain.train.len()),
+        held_out: &held_out,
         test: plain.test.as_ref(),
         device,
         folder,
-        epochs: options.epochs,
+        epochs: options.epochs.unwrap_or(setting.epochs),
         progress,
+        setting,
     };
-    let mut report = read_report(folder)?.unwrap_or_default();
+    let mut report = read_report(network, folder)?.unwrap_or_default();
     for &seed in options.seeds {
-        setting.seed(seed, &mut report, &mut say)?;
+        run.seed(seed, &mut report, &mut say)?;
     }
     Ok(report)
 }
@@ -345,21 +369,21 @@ pub fn table1(
 /// # Errors
 /// [`Error::Input`] if there is no report in the folder; if a file cannot be read or decoded.
 pub fn check_table1(
+    network: &Network,
     data: &str,
     folder: &Path,
     device: &Device,
     progress: &dyn Progress,
 ) -> Result<Vec<Checked>> {
-    let network = models::lenet5();
-    let data = open_data(&network, data, &DataOptions::default())?;
-    let report = read_report(folder)?
-        .ok_or_else(|| Error::Input(format!("{} holds no {REPORT}", folder.display())))?;
+    let data = open_data(network, data, &DataOptions::default())?;
+    let report = read_report(network, folder)?
+        .ok_or_else(|| Error::Input(format!("{} holds no {}", folder.display(), report_name(network))))?;
     let check = |row: &Table1Row| {
         let (quantized, bytes) = read(&folder.join(&row.file))?;
-        let parameters = to_parameters(&network, &quantized)?;
+        let parameters = to_parameters(network, &quantized)?;
         let options = EvaluateOptions::default();
         let scores = evaluate(
-            &network,
+            network,
             &parameters,
             data.test.as_ref(),
             device,
