@@ -30,6 +30,8 @@ pub(super) struct Cell {
     pub(super) estimate: Option<Estimate>,
     /// Whether moments of inputs lie beside them.
     pub(super) has_moments: bool,
+    /// Whether each tensor has as many levels as pay at one slope.
+    pub(super) has_own_levels: bool,
     /// Examples that shared values are fine-tuned on.
     pub(super) n_tuned: usize,
 }
@@ -44,6 +46,7 @@ impl Cell {
             options,
             estimate: None,
             has_moments: false,
+            has_own_levels: false,
             n_tuned: 0,
         }
     }
@@ -77,6 +80,12 @@ impl Cell {
     pub(super) fn with_moments(mut self, estimate: Estimate) -> Self {
         self.estimate = Some(estimate);
         self.has_moments = true;
+        self
+    }
+
+    /// With levels of each tensor's own, as many as pay at one slope.
+    pub(super) fn with_own_levels(mut self) -> Self {
+        self.has_own_levels = true;
         self
     }
 
@@ -127,6 +136,9 @@ impl Cell {
                 .iter()
                 .map(|o| format!("{}={}", o.glob.glob(), o.rule)),
         );
+        if self.has_own_levels {
+            settings.push("levels of each tensor at one slope".into());
+        }
         if self.n_tuned > 0 {
             settings.push(format!("tuned on {}", self.n_tuned));
         }

@@ -7,14 +7,16 @@ use crate::experiments::estimates::estimate_name;
 use crate::experiments::files::ExperimentTask;
 use crate::experiments::methods::read;
 use crate::experiments::record::{Records, read_json, write_json};
+use crate::graph::{Input, Network, ParameterSpec};
 use crate::sensitivity::{along, read_sensitivities};
 use crate::shared::to_parameters;
 use crate::{Error, Parameters, Result, Selection, Subset};
 use serde::{Deserialize, Serialize};
 use std::path::PathBuf;
 
-/// Examples that a loss and its derivatives are taken on.
-const SAMPLES: usize = 500;
+/// Images, and pieces of text, that a loss and its derivatives are taken on.
+const IMAGES: usize = 500;
+const TEXTS: usize = 100;
 const BATCH: usize = 50;
 /// Step of differences, relative to the root mean square of the parameters.
 const STEP: f64 = 1e-3;
@@ -44,7 +46,7 @@ pub struct Expansion {
 
 /// Errors of a file's parameters; none for those that do not train.
 fn errors(original: &Parameters, decoded: &Parameters) -> Vec<Vec<f32>> {
-    let error = |((spec, w), (_, v)): ((&crate::graph::ParameterSpec, &[f32]), (_, &[f32]))| {
+    let error = |((spec, w), (_, v)): ((&ParameterSpec, &[f32]), (_, &[f32]))| {
         if !spec.role.is_trainable() {
             return Vec::new();
         }
@@ -61,10 +63,14 @@ fn root_mean_square<'a>(values: impl Iterator<Item = &'a f32>) -> f64 {
 }
 
 /// The first of some examples.
-fn first<'a>(subset: &Subset<'a>) -> Subset<'a> {
+fn first<'a>(network: &Network, subset: &Subset<'a>) -> Subset<'a> {
+    let n = match network.input {
+        Input::Image(_) => IMAGES,
+        Input::Tokens { .. } => TEXTS,
+    };
     Subset {
         examples: subset.examples,
-        indices: subset.indices.iter().copied().take(SAMPLES).collect(),
+        indices: subset.indices.iter().copied().take(n).collect(),
     }
 }
 
@@ -89,8 +95,8 @@ impl Comparison {
         let report = self.split.report.first().copied().unwrap_or("0..");
         let unseen = report.parse::<Selection>()?.of(task.data.test.as_ref())?;
         let sets = [
-            ("seen", first(&self.split.calibration(task)?)),
-            ("unseen", first(&unseen)),
+            ("seen", first(task.network, &self.split.calibration(task)?)),
+            ("unseen", first(task.network, &unseen)),
         ];
         for (name, examples) in &sets {
             let of_original = loss(task, &self.original, examples)?;

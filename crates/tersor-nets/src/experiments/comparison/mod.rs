@@ -3,6 +3,7 @@
 mod cells;
 mod correlation;
 mod expansion;
+mod levels;
 mod questions;
 
 pub use correlation::Correlation;
@@ -12,14 +13,14 @@ pub use questions::Question;
 use super::estimates;
 use super::files::{ExperimentTask, FileSpec, Recipe, most_bytes};
 use super::split::Split;
-use crate::sensitivity::Estimate;
+use crate::sensitivity::{Estimate, read_sensitivities};
 use crate::shared::{FinetuneOptions, finetune};
 use crate::train::Schedule;
 use crate::{Error, Parameters, Result, Subset, fold};
 use cells::{Cell, Size};
 use std::path::PathBuf;
 use tersor::checkpoint::Checkpoint;
-use tersor::options::{CompressOptions, Target};
+use tersor::options::Target;
 use tersor_codec::{EncodeOptions, Limits, QuantizedCheckpoint};
 
 /// A picture of some of the files.
@@ -80,7 +81,7 @@ impl Comparison {
                 name: [question, part]
                     .join("-")
                     .trim_end_matches('-')
-                    .replace([' ', ','], "-"),
+                    .replace(", ", "-"),
                 caption: caption.join(" ").trim_end().to_owned(),
                 series,
                 has_accuracies,
@@ -119,21 +120,38 @@ impl Comparison {
         estimates::sensitivities(task, &self.original, estimate, has_moments)
     }
 
-    fn options(&self, task: &ExperimentTask<'_>, cell: &Cell) -> Result<CompressOptions> {
-        let mut options = cell.options.clone();
-        if let Some(estimate) = cell.estimate {
-            options = options.with_sensitivity(self.sensitivities(task, estimate, cell.has_moments)?);
-        }
-        let bytes = match &cell.size {
-            Size::AsSet => return Ok(options),
-            Size::Bits(bits) => most_bytes(*bits, bits * task.network.n_trainable() as f64 / 8.0)?,
+    /// Most bytes of a file; `None` where its options say how large it gets.
+    fn bytes(task: &ExperimentTask<'_>, size: &Size) -> Result<Option<u64>> {
+        match size {
+            Size::AsSet => Ok(None),
+            Size::Bits(bits) => most_bytes(*bits, bits * task.network.n_trainable() as f64 / 8.0).map(Some),
             Size::Of(name) => {
                 let path = task.folder.join(format!("{name}.tersor"));
                 let found = std::fs::metadata(&path);
-                found.map_err(|source| Error::Io { path, source })?.len()
+                Ok(Some(found.map_err(|source| Error::Io { path, source })?.len()))
             }
-        };
-        Ok(options.with_target(Target::SizeBytes(bytes)))
+        }
+    }
+
+    fn compress(&self, task: &ExperimentTask<'_>, cell: &Cell) -> Result<Vec<u8>> {
+        let mut options = cell.options.clone();
+        let estimate = cell.estimate;
+        let path = estimate.map(|e| self.sensitivities(task, e, cell.has_moments));
+        let path = path.transpose()?;
+        if let Some(path) = &path {
+            options = options.with_sensitivity(path);
+        }
+        match Self::bytes(task, &cell.size)? {
+            Some(bytes) if cell.has_own_levels => {
+                let specs = &task.network.parameters;
+                let h = path.map(|path| read_sensitivities(&path, specs)).transpose()?;
+                let network = (&self.checkpoint, &self.original);
+                return levels::compress(network, h.as_ref(), &options, bytes, task.progress);
+            }
+            Some(bytes) => options = options.with_target(Target::SizeBytes(bytes)),
+            None => {}
+        }
+        Ok(tersor::compress(&self.checkpoint, options, task.progress)?.bytes)
     }
 
     /// Trains the shared values of a file on the first examples.
@@ -189,8 +207,7 @@ impl Recipe for Comparison {
             .cells
             .get(index)
             .ok_or_else(|| Error::Internal(format!("there is no file {index}")))?;
-        let options = self.options(task, cell)?;
-        let bytes = tersor::compress(&self.checkpoint, options, task.progress)?.bytes;
+        let bytes = self.compress(task, cell)?;
         if cell.n_tuned == 0 {
             return Ok(bytes);
         }

@@ -185,6 +185,16 @@ fn scope(network: &Network, h: Estimate) -> Result<Vec<Cell>> {
                 paper(Method::HessianKMeans, coder).with_scope(Scope::Tensor),
                 Some(h),
             ),
+            (
+                "k-means, levels at one slope",
+                paper(Method::KMeans, coder).with_scope(Scope::Tensor),
+                None,
+            ),
+            (
+                "k-means, levels at one slope, h",
+                paper(Method::HessianKMeans, coder).with_scope(Scope::Tensor),
+                Some(h),
+            ),
             ("grids, one slope", grids(coder), None),
             ("grids, one slope, h", grids(coder), Some(h)),
         ];
@@ -192,6 +202,11 @@ fn scope(network: &Network, h: Estimate) -> Result<Vec<Cell>> {
             .into_iter()
             .map(|(series, options, h)| {
                 let cell = Cell::new(series, options).at(&at).of_size(&han);
+                let cell = if series.contains("levels at one slope") {
+                    cell.with_own_levels()
+                } else {
+                    cell
+                };
                 match h {
                     Some(h) => cell.with(h),
                     None => cell,
