@@ -96,20 +96,7 @@ pub fn open_data(network: &Network, data: &str, options: &DataOptions<'_>) -> Re
             } else if has_file(path, "test_batch.bin") || path.join("cifar-10-batches-bin").is_dir() {
                 cifar::open(path)?
             } else if path.join("train").is_dir() && path.join("val").is_dir() {
-                let part = |name: &str, augment| -> Result<Box<dyn Examples>> {
-                    let folder = folder::Folder::list(&path.join(name))?;
-                    let examples = FolderExamples {
-                        preprocess: preprocess(&folder, shape)?,
-                        folder,
-                        normalize: normalize.clone(),
-                        augment,
-                    };
-                    Ok(Box::new(examples))
-                };
-                return Ok(DataSets {
-                    train: part("train", options.augment)?,
-                    test: part("val", Augment::None)?,
-                });
+                return open_training_folder(path, (network, shape), &normalize, options.augment);
             } else if path.is_dir() {
                 let test = open_folder(path, shape)?;
                 check(network, shape, test.shape(), data)?;
@@ -152,11 +139,52 @@ fn preprocess(folder: &folder::Folder, shape: [usize; 3]) -> Result<Preprocess> 
     if first.shape() == shape {
         return Ok(Preprocess::keep());
     }
-    Ok(Preprocess {
-        resize: Resize::ShorterSide(height.max(width) * 8 / 7),
+    Ok(cut(height, width))
+}
+
+/// A folder with `train` and `val`, of the same classes, whose images are read when they are wanted.
+fn open_training_folder(
+    dir: &Path,
+    (network, shape): (&Network, [usize; 3]),
+    normalize: &Normalize,
+    augment: Augment,
+) -> Result<DataSets> {
+    let [train, val] = ["train", "val"].map(|part| folder::Folder::list(&dir.join(part)));
+    let (train, val) = (train?, val?);
+    if train.class_names() != val.class_names() {
+        return Err(Error::Input(format!(
+            "{}: train and val have not the same classes: {} and {} folders with images",
+            dir.display(),
+            train.class_names().len(),
+            val.class_names().len()
+        )));
+    }
+    let [_, height, width] = shape;
+    let preprocess = cut(height, width);
+    let first = val.decode(&[0], &preprocess)?;
+    check(network, shape, first.shape(), &dir.display().to_string())?;
+    let part = |folder, augment| -> Box<dyn Examples> {
+        Box::new(FolderExamples {
+            folder,
+            preprocess,
+            normalize: normalize.clone(),
+            augment,
+        })
+    };
+    Ok(DataSets {
+        train: part(train, augment),
+        test: part(val, Augment::None),
+    })
+}
+
+/// As is usual for ImageNet.
+const fn cut(height: usize, width: usize) -> Preprocess {
+    let side = if height > width { height } else { width };
+    Preprocess {
+        resize: Resize::ShorterSide(side * 8 / 7),
         crop: Some([height, width]),
         color: Color::Rgb,
-    })
+    }
 }
 
 fn open_folder(dir: &Path, shape: [usize; 3]) -> Result<Images> {

@@ -69,10 +69,27 @@ fn a_narrow_alexnet_goes_the_whole_way_on_a_folder_of_images() {
     let again = table1(&options, &out, &device, &Silent, |_| said += 1).unwrap();
     assert_eq!((again.rows.len(), said), (3, 0));
     // A broken image is named.
-    std::fs::write(folder.path().join("train/n0/0.png"), b"nothing").unwrap();
-    let sets = open_data(&network, data, &DataOptions::default());
-    let error = sets.map(|s| s.train.batch(&[0], None)).err().unwrap();
-    assert!(error.to_string().contains("0.png"), "{error}");
+    std::fs::write(folder.path().join("train/n3/7.png"), b"nothing").unwrap();
+    let open = || open_data(&network, data, &DataOptions::default());
+    let error = open().unwrap().train.batch(&[31], None).unwrap_err();
+    assert!(error.to_string().contains("7.png"), "{error}");
+    // Other passes, other weights or other classes are not mixed with these.
+    let refused = |options: &Table1Options<'_>| {
+        let error = table1(options, &out, &device, &Silent, |_| ()).unwrap_err();
+        error.to_string()
+    };
+    let more = Table1Options {
+        epochs: Some([0, 2, 1, 1]),
+        ..options.clone()
+    };
+    assert!(refused(&more).contains("other epochs"));
+    let other = Table1Options {
+        start: Some(Parameters::random(&network, 2)),
+        ..options.clone()
+    };
+    assert!(refused(&other).contains("other weights"));
+    std::fs::remove_dir_all(folder.path().join("val/n3")).unwrap();
+    assert!(open().err().unwrap().to_string().contains("not the same classes"));
 }
 
 #[test]

@@ -620,7 +620,7 @@ pub(crate) enum ExperimentArg {
     Hyperparameters,
     /// What the gradient, the diagonal and the whole Hessian predict of the loss, and what it is.
     OffDiagonal,
-    /// Cost per iteration of ECSQ and k-means from several starts, time, and how far it is to the optimum.
+    /// Cost per iteration of ECSQ from several starts, how far k-means is from its optimum, and time.
     Convergence,
 }
 
@@ -637,8 +637,8 @@ Experiments:
 Examples:
   tersor net reproduce table1 --net lenet5 --data mnist -o table1         an hour or two; a killed run goes on
   tersor net reproduce table1 --net lenet5 --data mnist -o docs/results/table1-lenet5 --check
-  tersor net reproduce table1 --net resnet32 --data cifar10 --weights resnet32.safetensors -o table1
-  tersor net reproduce table1 --net alexnet --data imagenet --weights alexnet-owt-7be5be79.pth -o table1
+  tersor net reproduce table1 --net resnet32 --data cifar10 --weights resnet32.safetensors -o table1-resnet32
+  tersor net reproduce table1 --net alexnet --data imagenet --weights alexnet-owt-7be5be79.pth -o table1-alexnet
   tersor net reproduce frontier --net lenet5 --data mnist -o lenet5
   tersor net reproduce frontier --net resnet32 --data cifar10 --weights resnet32.safetensors -o resnet32
   tersor net reproduce figure1 --net resnet32 --data cifar10 --weights resnet32.safetensors -o figure1")]

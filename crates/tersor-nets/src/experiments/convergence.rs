@@ -1,10 +1,10 @@
-//! How iterative ECSQ and k-means converge: cost per iteration, starts, time, and what the best known codebook costs.
+//! How iterative ECSQ converges from several starts, how far k-means is from its optimum, and how long both take.
 
 use super::estimates;
-use super::files::ExperimentTask;
+use super::files::{ExperimentTask, claim};
 use super::record::write_json;
 use crate::sensitivity::read_sensitivities;
-use crate::{Parameters, Result};
+use crate::{Parameters, Result, fold};
 use serde::Serialize;
 use std::time::Instant;
 use tersor_data::Random;
@@ -68,7 +68,7 @@ pub struct Timing {
     pub method: String,
     /// Weights.
     pub n: usize,
-    /// Levels; those that ECSQ starts with.
+    /// Levels; those that ECSQ, at the slope in the middle, starts with.
     pub k: usize,
     /// Seconds.
     pub seconds: f64,
@@ -218,7 +218,7 @@ fn run_kmeans(weights: &Weights, k: usize, is_weighted: bool) -> Result<KMeansRu
     })
 }
 
-fn timings(weights: &Weights, k: usize) -> Result<Vec<Timing>> {
+fn timings(weights: &Weights, slope: f64, k: usize) -> Result<Vec<Timing>> {
     let source = weights.source();
     let n = weights.weights.len();
     let timing = |method: &str, seconds| Timing {
@@ -232,6 +232,7 @@ fn timings(weights: &Weights, k: usize) -> Result<Vec<Timing>> {
     let (found, of_exact) = timed(|| exact(&[source], k));
     found?;
     let config = EcsqConfig {
+        slope,
         levels: k,
         sample: 0,
         ..EcsqConfig::default()
@@ -256,9 +257,12 @@ pub fn convergence(
     most: usize,
     say: &mut dyn FnMut(&str),
 ) -> Result<ConvergenceReport> {
-    let path = estimates::sensitivities(task, original, estimates::usual(task.network), false)?;
+    let mut original = original.clone();
+    fold(task.network, &mut original)?;
+    claim(task.network, Some(&original), task.data, task.folder)?;
+    let path = estimates::sensitivities(task, &original, estimates::usual(task.network), false)?;
     let diagonal = read_sensitivities(&path, &task.network.parameters)?;
-    let mut weights = Weights::of(original, &diagonal);
+    let mut weights = Weights::of(&original, &diagonal);
     if weights.weights.len() > most {
         weights = weights.some(most);
     }
@@ -276,11 +280,12 @@ pub fn convergence(
         }
     }
     let n = weights.weights.len();
+    let slope = report.ecsq.get(report.ecsq.len() / 2).map_or(0.0, |r| r.slope);
     for size in SIZES.into_iter().filter(|&s| s < n).chain([n]) {
         say(&format!("time on {size} weights"));
         let some = weights.some(size);
         for k in LEVELS {
-            report.timings.extend(timings(&some, k)?);
+            report.timings.extend(timings(&some, slope, k)?);
         }
     }
     write_json(&task.folder.join(REPORT), &report)?;

@@ -2,6 +2,7 @@
 
 use super::files::ExperimentTask;
 use super::split::Split;
+use crate::examples::Examples;
 use crate::graph::{Input, Network};
 use crate::sensitivity::{Estimate, Estimator, GramOptions, moments, write_sensitivities};
 use crate::{Parameters, Result};
@@ -9,6 +10,8 @@ use std::path::PathBuf;
 
 /// Examples that suffice for a diagonal (paper, Figure 2).
 pub(super) const SAMPLES: usize = 1000;
+/// Every example that there is.
+pub(super) const ALL: usize = usize::MAX;
 /// Examples that moments of inputs are gathered on.
 const MOMENT_SAMPLES: usize = 500;
 
@@ -29,6 +32,10 @@ pub(super) fn estimate_name(estimate: Estimate) -> String {
         String::new()
     } else {
         format!("-seed{seed}")
+    };
+    let samples = match samples {
+        ALL => "all".to_owned(),
+        _ => samples.to_string(),
     };
     format!("{}{with}-{samples}{seed}", estimator.name())
 }
@@ -57,7 +64,11 @@ pub(super) fn sensitivities(
     if path.is_file() {
         return Ok(path);
     }
-    let examples = Split::of(task.network).calibration(task)?;
+    let examples = Split::of(task.network, task.data).calibration(task)?;
+    let estimate = Estimate {
+        samples: estimate.samples.min(examples.len()),
+        ..estimate
+    };
     let (network, device, progress) = (task.network, task.device, task.progress);
     let (diagonal, recorded) = estimate.measure(network, parameters, &examples, device, progress)?;
     let layers = if has_moments {

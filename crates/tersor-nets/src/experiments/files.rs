@@ -17,7 +17,7 @@ pub struct ExperimentTask<'a> {
     pub data: &'a DataSets,
     /// Where.
     pub device: &'a Device,
-    /// Where records, files and the state of trainings are kept. A file that is there is measured, not made again.
+    /// Where records, files and the state of trainings are kept. A file that has a record is not made again.
     pub folder: &'a Path,
     /// Told how far it is.
     pub progress: &'a dyn Progress,
@@ -74,17 +74,7 @@ pub fn make_files(
     recipe: &dyn Recipe,
     say: &mut dyn FnMut(&str),
 ) -> Result<Records> {
-    let mut records = Records::open(task.folder)?;
-    let data = |set: &dyn Examples| -> Result<String> {
-        let digest = digest::of_examples(set, None)?;
-        Ok(format!("{} of {digest}", set.len()))
-    };
-    let origin = Origin {
-        network: task.network.name.clone(),
-        weights: recipe.original().map(digest::of_parameters),
-        data: [data(task.data.train.as_ref())?, data(task.data.test.as_ref())?],
-    };
-    records.claim(origin, task.folder)?;
+    let mut records = claim(task.network, recipe.original(), task.data, task.folder)?;
     let ruler = task.ruler();
     let mut reference: Option<Reference> = None;
     for (index, made) in recipe.files().into_iter().enumerate() {
@@ -94,7 +84,7 @@ pub fn make_files(
             settings,
             seed,
         } = made;
-        let file = PathBuf::from(format!("{name}.tersor"));
+        let file = file_name(&name);
         let path = task.folder.join(&file);
         match records.of(&file) {
             Some(record) if record.settings != settings => {
@@ -107,11 +97,10 @@ pub fn make_files(
             Some(_) if path.is_file() => continue,
             _ => records.records.retain(|r| r.file != file),
         }
-        if !path.is_file() {
-            say(&format!("{name}: {how}"));
-            let bytes = recipe.make(task, index, say)?;
-            tersor::write_file(&path, &bytes, true)?;
-        }
+        // A file without a record may be of other settings.
+        say(&format!("{name}: {how}"));
+        let bytes = recipe.make(task, index, say)?;
+        tersor::write_file(&path, &bytes, true)?;
         if let (Some(original), None) = (recipe.original(), &reference) {
             reference = Some(ruler.reference(original, recipe.report())?);
         }
@@ -129,6 +118,35 @@ pub fn make_files(
         records.records.push(record);
         records.save(task.folder)?;
     }
+    Ok(records)
+}
+
+/// The file of a name.
+pub(super) fn file_name(name: &str) -> PathBuf {
+    format!("{name}.tersor").into()
+}
+
+/// Makes a folder belong to a network, what it begins with, and data.
+///
+/// # Errors
+/// [`Error::Input`] if it belongs to others; as reading data.
+pub(super) fn claim(
+    network: &Network,
+    weights: Option<&Parameters>,
+    data: &DataSets,
+    folder: &Path,
+) -> Result<Records> {
+    let of = |set: &dyn Examples| -> Result<String> {
+        let digest = digest::of_examples(set, None)?;
+        Ok(format!("{} of {digest}", set.len()))
+    };
+    let origin = Origin {
+        network: network.name.clone(),
+        weights: weights.map(digest::of_parameters),
+        data: [of(data.train.as_ref())?, of(data.test.as_ref())?],
+    };
+    let mut records = Records::open(folder)?;
+    records.claim(origin, folder)?;
     Ok(records)
 }
 

@@ -257,6 +257,7 @@ mod tests {
             held_out_loss: 0.03,
         };
         let report = Table1Report {
+            epochs: None,
             networks: Vec::new(),
             rows: vec![row("kmeans", 45.0), row("uniform", 51.0)],
         };

@@ -9,8 +9,11 @@ use crate::sensitivity::{Diagonal, Estimate, Estimator, read_sensitivities};
 use crate::{Result, graph::Network};
 use serde::Serialize;
 
-/// What others are compared with: unbiased, and noisy.
-const REFERENCE: Estimate = Estimate::new(Estimator::Hutchinson { probes: 4 }, 1000);
+/// What others are compared with: noisy, negative values as zero, of examples in another order than theirs.
+const REFERENCE: Estimate = Estimate {
+    seed: 1,
+    ..Estimate::new(Estimator::Hutchinson { probes: 4 }, 1000)
+};
 /// Name of the report.
 const REPORT: &str = "correlations.json";
 
@@ -21,7 +24,7 @@ pub struct Correlation {
     pub estimate: String,
     /// Over all weights of two or more dimensions.
     pub weights: f64,
-    /// The median of those within one tensor.
+    /// The median of those within one tensor, the lower one if there are two.
     pub within: f64,
     /// Between the means of tensors.
     pub between: f64,
@@ -83,13 +86,16 @@ fn correlate(network: &Network, estimate: String, h: &Diagonal, reference: &Diag
     Correlation {
         estimate,
         weights: spearman(&a.concat(), &b.concat()),
-        within: within.get(within.len() / 2).copied().unwrap_or(f64::NAN),
+        within: within
+            .get(within.len().saturating_sub(1) / 2)
+            .copied()
+            .unwrap_or(f64::NAN),
         between: spearman(&means(&a), &means(&b)),
     }
 }
 
 impl Comparison {
-    /// Correlates every estimate that files are made with, and a second one of Hutchinson's, with Hutchinson's.
+    /// Correlates every estimate that files are made with, one of Hutchinson's among them, with Hutchinson's of other vectors.
     ///
     /// # Errors
     /// As measuring.
@@ -99,13 +105,15 @@ impl Comparison {
             read_sensitivities(&path, &task.network.parameters)
         };
         let reference = read(REFERENCE)?;
-        let again = Estimate { seed: 1, ..REFERENCE };
-        let others = self.estimates().into_iter().filter(|e| *e != REFERENCE);
         let correlate = |estimate| {
             let name = estimate_name(estimate);
             Ok(correlate(task.network, name, &read(estimate)?, &reference))
         };
-        let found: Vec<Correlation> = others.chain([again]).map(correlate).collect::<Result<_>>()?;
+        let found: Vec<Correlation> = self
+            .estimates()
+            .into_iter()
+            .map(correlate)
+            .collect::<Result<_>>()?;
         write_json(&task.folder.join(REPORT), &found)?;
         Ok(found)
     }

@@ -7,10 +7,11 @@ use crate::experiments::estimates::estimate_name;
 use crate::experiments::files::ExperimentTask;
 use crate::experiments::methods::read;
 use crate::experiments::record::{Records, read_json, write_json};
-use crate::graph::{Input, Network, ParameterSpec};
+use crate::experiments::split::first;
+use crate::graph::{Input, ParameterSpec};
 use crate::sensitivity::{along, read_sensitivities};
 use crate::shared::to_parameters;
-use crate::{Error, Parameters, Result, Selection, Subset};
+use crate::{Error, Parameters, Result, Selection};
 use serde::{Deserialize, Serialize};
 use std::path::PathBuf;
 
@@ -62,18 +63,6 @@ fn root_mean_square<'a>(values: impl Iterator<Item = &'a f32>) -> f64 {
     (sum / f64::max(n, 1.0)).sqrt()
 }
 
-/// The first of some examples.
-fn first<'a>(network: &Network, subset: &Subset<'a>) -> Subset<'a> {
-    let n = match network.input {
-        Input::Image(_) => IMAGES,
-        Input::Tokens { .. } => TEXTS,
-    };
-    Subset {
-        examples: subset.examples,
-        indices: subset.indices.iter().copied().take(n).collect(),
-    }
-}
-
 impl Comparison {
     /// Takes the loss of every file apart, on examples seen and unseen; those in the folder's report are not taken again.
     ///
@@ -94,23 +83,34 @@ impl Comparison {
         }
         let report = self.split.report.first().copied().unwrap_or("0..");
         let unseen = report.parse::<Selection>()?.of(task.data.test.as_ref())?;
-        let sets = [
-            ("seen", first(task.network, &self.split.calibration(task)?)),
-            ("unseen", first(task.network, &unseen)),
-        ];
+        let n = match task.network.input {
+            Input::Image(_) => IMAGES,
+            Input::Tokens { .. } => TEXTS,
+        };
+        let sets = [("seen", self.split.some(task, n)?), ("unseen", first(&unseen, n))];
         for (name, examples) in &sets {
             let of_original = loss(task, &self.original, examples)?;
             for record in &records.records {
-                if done.iter().any(|e| e.file == record.file && e.examples == *name) {
+                let is_of = |e: &Expansion| e.file == record.file && e.examples == *name;
+                let is_same = |e: &Expansion| {
+                    let names = e.diagonal.iter().map(|(name, _)| name);
+                    e.bytes == record.bytes && names.eq(diagonals.iter().map(|(name, _)| name))
+                };
+                if done.iter().any(|e| is_of(e) && is_same(e)) {
                     continue;
                 }
+                done.retain(|e| !is_of(e));
                 let (quantized, bytes) = read(&task.folder.join(&record.file))?;
                 let decoded = to_parameters(task.network, &quantized)?;
                 let direction = errors(&self.original, &decoded);
                 let size = root_mean_square(direction.iter().flatten());
                 let trained = self.original.iter().filter(|(s, _)| s.role.is_trainable());
                 let scale = root_mean_square(trained.flat_map(|(_, w)| w));
-                let step = (STEP * scale / size.max(f64::MIN_POSITIVE)) as f32;
+                let step = if size > 0.0 {
+                    (STEP * scale / size) as f32
+                } else {
+                    1.0
+                };
                 let at = along(
                     task.network,
                     &self.original,

@@ -11,12 +11,13 @@ pub use expansion::Expansion;
 pub use questions::Question;
 
 use super::estimates;
-use super::files::{ExperimentTask, FileSpec, Recipe, most_bytes};
+use super::files::{ExperimentTask, FileSpec, Recipe, file_name, most_bytes};
+use super::record::Records;
 use super::split::Split;
 use crate::sensitivity::{Estimate, read_sensitivities};
 use crate::shared::{FinetuneOptions, finetune};
 use crate::train::Schedule;
-use crate::{Error, Parameters, Result, Subset, fold};
+use crate::{Error, Parameters, Result, fold};
 use cells::{Cell, Size};
 use std::path::PathBuf;
 use tersor::checkpoint::Checkpoint;
@@ -55,7 +56,7 @@ impl Comparison {
         Ok(Self {
             checkpoint: original.to_checkpoint()?,
             cells: question.cells(task.network)?,
-            split: Split::of(task.network),
+            split: Split::of(task.network, task.data),
             question,
             original,
         })
@@ -66,10 +67,25 @@ impl Comparison {
         &self.original
     }
 
+    /// The records of its own files among those of a folder.
+    pub fn own(&self, records: &Records) -> Records {
+        let files: Vec<PathBuf> = self.cells.iter().map(|c| file_name(&c.name())).collect();
+        let own = records.records.iter().filter(|r| files.contains(&r.file));
+        Records {
+            origin: records.origin.clone(),
+            records: own.cloned().collect(),
+        }
+    }
+
     /// The pictures that show the files.
     pub fn panels(&self, task: &ExperimentTask<'_>) -> Vec<Panel> {
         let mut series: Vec<String> = Vec::new();
-        for cell in &self.cells {
+        // Those of one size are told by a table.
+        for cell in self
+            .cells
+            .iter()
+            .filter(|c| !c.series.ends_with(questions::AT_THREE))
+        {
             if !series.contains(&cell.series) {
                 series.push(cell.series.clone());
             }
@@ -154,14 +170,10 @@ impl Comparison {
         Ok(tersor::compress(&self.checkpoint, options, task.progress)?.bytes)
     }
 
-    /// Trains the shared values of a file on the first examples.
+    /// Trains the shared values of a file on some examples.
     fn tune(&self, task: &ExperimentTask<'_>, file: &[u8], cell: &Cell) -> Result<Vec<u8>> {
         let mut quantized = QuantizedCheckpoint::decode(file, Limits::default())?;
-        let calibration = self.split.calibration(task)?;
-        let examples = Subset {
-            examples: calibration.examples,
-            indices: calibration.indices.iter().copied().take(cell.n_tuned).collect(),
-        };
+        let examples = self.split.some(task, cell.n_tuned)?;
         let tuning = FinetuneOptions {
             epochs: 1,
             batch: 100,

@@ -2,15 +2,15 @@
 
 use super::cells::{Cell, grids, paper};
 use crate::experiments::PAPER_METHODS;
-use crate::experiments::estimates::{SAMPLES, usual};
+use crate::experiments::estimates::{ALL, SAMPLES, usual};
 use crate::graph::{Input, Network, Role};
 use crate::sensitivity::{Estimate, Estimator};
 use crate::{Error, Result};
 use tersor::options::{Centres, Feedback, Method, Scope, Target};
 use tersor_codec::Coder;
 
-/// All examples that there are.
-const ALL: usize = 50_000;
+/// End of the series whose files all have one size.
+pub(super) const AT_THREE: &str = " at 3 bits";
 /// Examples that shared values are fine-tuned on.
 const TUNED: usize = 5000;
 
@@ -265,20 +265,24 @@ fn hyperparameters(h: Estimate) -> Vec<Cell> {
         Cell::new("step of uniform cells", options).with(h).at(&step)
     }));
     let bits = 3.0;
-    let at_three = |series: &str, h: Estimate| Cell::new(series, grids(Coder::Context)).with(h).of_bits(bits);
+    let at_three = |what: &str, h: Estimate| {
+        Cell::new(format!("{what}{AT_THREE}"), grids(Coder::Context))
+            .with(h)
+            .of_bits(bits)
+    };
     cells.extend([0.0, 0.25, 0.5, 0.75, 1.0].map(|power| {
-        let mut cell = at_three("power at 3 bits", h).at(&power);
+        let mut cell = at_three("power", h).at(&power);
         cell.options.power = power;
         cell
     }));
     cells.extend([0.0, 0.01, 0.05, 0.2, 1.0].map(|floor| {
-        let mut cell = at_three("floor at 3 bits", h).at(&floor);
+        let mut cell = at_three("floor", h).at(&floor);
         cell.options.floor = floor;
         cell
     }));
     cells.extend([10, 100, 1000].map(|n| {
         let h = Estimate { samples: n, ..h };
-        at_three("samples at 3 bits", h).at(&n)
+        at_three("samples", h).at(&n)
     }));
     cells
 }

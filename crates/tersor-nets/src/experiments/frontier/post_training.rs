@@ -87,7 +87,7 @@ impl PostTraining {
             original,
             files: sizes.iter().map(file).collect::<Result<_>>()?,
             recipe,
-            split: Split::of(task.network),
+            split: Split::of(task.network, task.data),
         })
     }
 

@@ -94,7 +94,7 @@ impl Trained {
             start,
             files,
             recipe,
-            split: Split::of(network),
+            split: Split::of(network, task.data),
         })
     }
 

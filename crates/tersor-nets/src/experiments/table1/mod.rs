@@ -7,6 +7,7 @@ use crate::Subset;
 use crate::evaluate::{EvaluateOptions, evaluate};
 use crate::examples::Examples;
 use crate::experiments::adam;
+use crate::experiments::files::claim;
 use crate::experiments::methods::{Bench, MethodRow, PAPER_METHODS, lossless_bytes, read};
 use crate::experiments::record::{Checked, read_json, write_json};
 use crate::graph::Network;
@@ -77,6 +78,9 @@ pub struct Table1Network {
 /// The table.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Table1Report {
+    /// Passes: dense, while pruning, on the pruned net, and of fine-tuning.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub epochs: Option<[usize; 4]>,
     /// One for each seed.
     pub networks: Vec<Table1Network>,
     /// One for each seed and quantizer.
@@ -357,7 +361,17 @@ pub fn table1(
         progress,
         setting,
     };
+    claim(network, options.start.as_ref(), &plain, folder)?;
     let mut report = read_report(network, folder)?.unwrap_or_default();
+    if report.epochs.is_some_and(|epochs| epochs != run.epochs) {
+        return Err(Error::Input(format!(
+            "{} belongs to a run with other epochs, {:?}; give another folder",
+            folder.display(),
+            report.epochs.unwrap_or_default()
+        )));
+    }
+    report.epochs = Some(run.epochs);
+    run.save(&report)?;
     for &seed in options.seeds {
         run.seed(seed, &mut report, &mut say)?;
     }

@@ -1,5 +1,6 @@
 //! What differs between the networks of Table 1.
 
+use crate::experiments::estimates::ALL;
 use crate::sensitivity::{Estimate, Estimator};
 use crate::{Error, Result};
 use tersor_data::Augment;
@@ -30,9 +31,6 @@ pub(super) struct Setting {
     pub(super) rates: [f64; 3],
     pub(super) estimate: Estimate,
 }
-
-/// Every training example.
-const ALL: usize = usize::MAX;
 
 impl Setting {
     /// Its setting.

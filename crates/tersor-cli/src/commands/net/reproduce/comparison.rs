@@ -6,6 +6,7 @@ use crate::commands::net::Task;
 use crate::progress::Bar;
 use crate::table::{Align, Table};
 use crate::{Status, output};
+use serde::Serialize;
 use tersor_nets::experiments::{
     Comparison, Correlation, Expansion, ExperimentTask, Question, Records, check_files, make_files, panel_svg,
 };
@@ -30,27 +31,51 @@ pub(crate) fn run(args: &ReproduceArgs, common: &Common, question: Question) -> 
     let comparison = Comparison::new(&work, weights, question)?;
     super::make_folder(&args.output)?;
     let records = make_files(&work, &comparison, &mut |line| bar.println(line))?;
+    let records = comparison.own(&records);
     for panel in comparison.panels(&work) {
         let path = args.output.join(format!("{}.svg", panel.name));
         tersor::write_file(&path, panel_svg(&panel, &records)?.as_bytes(), true)?;
     }
-    let mut more = String::new();
-    match question {
-        Question::OffDiagonal => more = describe_expansions(&comparison.expansions(&work, &records)?),
-        Question::Sensitivities => more = describe_correlations(&comparison.correlations(&work)?),
-        _ => {}
-    }
+    let found = Found {
+        expansions: match question {
+            Question::OffDiagonal => comparison.expansions(&work, &records)?,
+            _ => Vec::new(),
+        },
+        correlations: match question {
+            Question::Sensitivities => comparison.correlations(&work)?,
+            _ => Vec::new(),
+        },
+        records,
+    };
     drop(bar);
-    say(&records, &more, args.json)
-}
-
-fn say(records: &Records, more: &str, json: bool) -> anyhow::Result<Status> {
-    if json {
-        output::json(records)?;
+    if args.json {
+        output::json(&found)?;
     } else {
-        output::out(&format!("{}{more}", super::describe_files(&records.records)))?;
+        output::out(&describe(&found))?;
     }
     Ok(Status::Done)
+}
+
+/// What a question found.
+#[derive(Serialize)]
+struct Found {
+    #[serde(flatten)]
+    records: Records,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    expansions: Vec<Expansion>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    correlations: Vec<Correlation>,
+}
+
+fn describe(found: &Found) -> String {
+    let mut text = super::describe_files(&found.records.records);
+    if !found.expansions.is_empty() {
+        text += &describe_expansions(&found.expansions);
+    }
+    if !found.correlations.is_empty() {
+        text += &describe_correlations(&found.correlations);
+    }
+    text
 }
 
 fn describe_expansions(expansions: &[Expansion]) -> String {

@@ -23,6 +23,9 @@ pub(crate) fn run(args: &ReproduceArgs, common: &Common) -> anyhow::Result<Statu
         Some(&[dense, prune, augmented, finetune]) => Some([dense, prune, augmented, finetune]),
         Some(_) => bail!("--epochs takes four numbers: dense, while pruning, augmented, fine-tuning"),
     };
+    if args.weights.is_some() && epochs.is_some_and(|[dense, ..]| dense > 0) {
+        bail!("the first of --epochs is of the training that --weights stands in for; give 0");
+    }
     let network = network(&args.task.net)?;
     let device = open_device(&args.task.device)?;
     let bar = Bar::new(common.quiet);
