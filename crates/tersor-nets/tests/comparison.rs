@@ -2,46 +2,22 @@
 
 #![allow(clippy::unwrap_used, reason = "helpers of tests may fail a test")]
 
+mod support;
+
+use support::lenet::Lenet;
 use tersor::Silent;
+use tersor_data::Augment;
 use tersor_nets::experiments::{
     Comparison, ExperimentTask, FileSpec, Question, Recipe, check_files, convergence, convergence_svg,
     make_files, panel_svg,
 };
 use tersor_nets::sensitivity::along;
-use tersor_nets::task::{DataOptions, DataSets, network, open_data};
-use tersor_nets::train::{Free, Optimizer, Schedule, TrainOptions, TrainingRun};
-use tersor_nets::{Device, Parameters, Result, open_device};
-
-fn data() -> DataSets {
-    open_data(&network("lenet5").unwrap(), "digits:400", &DataOptions::default()).unwrap()
-}
-
-/// LeNet-5, trained for a moment.
-fn trained(data: &DataSets, device: &Device) -> Parameters {
-    let network = network("lenet5").unwrap();
-    let options = TrainOptions {
-        epochs: 3,
-        batch: 50,
-        seed: 1,
-        optimizer: Optimizer::ADAM,
-        schedule: Schedule::Constant { rate: 1e-3 },
-    };
-    let run = TrainingRun {
-        network: &network,
-        examples: data.train.as_ref(),
-        device,
-        options: &options,
-        teacher: None,
-        path: None,
-    };
-    let start = Parameters::random(&network, 1);
-    run.run(start, |_| Free, &Silent, |_| ()).unwrap().0
-}
+use tersor_nets::{Parameters, Result};
 
 /// Some of the files of a comparison.
-struct Some<'a>(&'a Comparison, Vec<usize>);
+struct Part<'a>(&'a Comparison, Vec<usize>);
 
-impl Recipe for Some<'_> {
+impl Recipe for Part<'_> {
     fn report(&self) -> &[&'static str] {
         self.0.report()
     }
@@ -66,16 +42,9 @@ fn named(comparison: &Comparison, words: &[&str]) -> Vec<usize> {
 
 #[test]
 fn every_question_has_files_of_different_names() {
-    let (data, device) = (data(), open_device("cpu").unwrap());
-    let network = network("lenet5").unwrap();
-    let task = ExperimentTask {
-        network: &network,
-        data: &data,
-        device: &device,
-        folder: "nowhere".as_ref(),
-        progress: &Silent,
-    };
-    let original = Parameters::random(&network, 1);
+    let lenet = Lenet::new(Augment::None);
+    let task = lenet.task();
+    let original = Parameters::random(&lenet.network, 1);
     for question in [
         Question::Figure1,
         Question::Figure2,
@@ -110,21 +79,13 @@ fn every_question_has_files_of_different_names() {
 
 #[test]
 fn files_are_made_as_asked_and_their_losses_taken_apart() {
-    let (data, device) = (data(), open_device("cpu").unwrap());
-    let network = network("lenet5").unwrap();
-    let folder = tempfile::tempdir().unwrap();
-    let task = ExperimentTask {
-        network: &network,
-        data: &data,
-        device: &device,
-        folder: folder.path(),
-        progress: &Silent,
-    };
-    let original = trained(&data, &device);
+    let lenet = Lenet::new(Augment::None);
+    let task = lenet.task();
+    let original = lenet.trained(3);
     let comparison = Comparison::new(&task, original.clone(), Question::OffDiagonal).unwrap();
     let words = ["uniform-8", "uniform-3", "grid-2", "grid-feedback-2"];
-    let some = Some(&comparison, named(&comparison, &words));
-    let records = make_files(&task, &some, &mut |_| ()).unwrap();
+    let part = Part(&comparison, named(&comparison, &words));
+    let records = make_files(&task, &part, &mut |_| ()).unwrap();
     let bits: Vec<f64> = records.records.iter().map(|r| 32.0 / r.ratio).collect();
     for (bits, asked) in bits.iter().zip([8.0, 3.0, 2.0, 2.0]) {
         assert!((0.95 * asked..=asked).contains(bits), "{bits} {asked}");
@@ -154,24 +115,16 @@ fn files_are_made_as_asked_and_their_losses_taken_apart() {
 
 #[test]
 fn files_of_one_size_differ_in_their_scope() {
-    let (data, device) = (data(), open_device("cpu").unwrap());
-    let network = network("lenet5").unwrap();
-    let folder = tempfile::tempdir().unwrap();
-    let task = ExperimentTask {
-        network: &network,
-        data: &data,
-        device: &device,
-        folder: folder.path(),
-        progress: &Silent,
-    };
-    let comparison = Comparison::new(&task, trained(&data, &device), Question::Scope).unwrap();
+    let lenet = Lenet::new(Augment::None);
+    let task = lenet.task();
+    let comparison = Comparison::new(&task, lenet.trained(3), Question::Scope).unwrap();
     let words = [
         "levels-by-kind-of-layer-han-8",
         "one-codebook-han-8",
         "grids-one-slope-h-han-8",
     ];
-    let some = Some(&comparison, named(&comparison, &words));
-    let records = make_files(&task, &some, &mut |_| ()).unwrap();
+    let part = Part(&comparison, named(&comparison, &words));
+    let records = make_files(&task, &part, &mut |_| ()).unwrap();
     let bytes: Vec<u64> = records.records.iter().map(|r| r.bytes).collect();
     assert!(
         bytes.iter().all(|&b| b <= bytes[0] && b > bytes[0] / 2),
@@ -181,17 +134,9 @@ fn files_of_one_size_differ_in_their_scope() {
 
 #[test]
 fn costs_fall_and_never_below_what_cannot_be() {
-    let (data, device) = (data(), open_device("cpu").unwrap());
-    let network = network("lenet5").unwrap();
-    let folder = tempfile::tempdir().unwrap();
-    let task = ExperimentTask {
-        network: &network,
-        data: &data,
-        device: &device,
-        folder: folder.path(),
-        progress: &Silent,
-    };
-    let report = convergence(&task, &trained(&data, &device), 20_000, &mut |_| ()).unwrap();
+    let lenet = Lenet::new(Augment::None);
+    let task = lenet.task();
+    let report = convergence(&task, &lenet.trained(3), 20_000, &mut |_| ()).unwrap();
     for run in &report.ecsq {
         assert!(
             run.trace.windows(2).all(|w| w[1] <= w[0] * (1.0 + 1e-9)),
@@ -210,31 +155,22 @@ fn costs_fall_and_never_below_what_cannot_be() {
 
 #[test]
 fn derivatives_along_a_direction_are_those_of_the_loss() {
-    let (data, device) = (data(), open_device("cpu").unwrap());
-    let network = network("lenet5").unwrap();
-    let original = trained(&data, &device);
+    let lenet = Lenet::new(Augment::None);
+    let (network, device) = (&lenet.network, &lenet.device);
+    let original = lenet.trained(3);
     let direction: Vec<Vec<f32>> = original
         .iter()
         .map(|(_, w)| w.iter().map(|w| 0.5 * w).collect())
         .collect();
-    let test = data.test.as_ref();
-    let found = along(
-        &network,
-        &original,
-        test,
-        &device,
-        (&direction, 1e-2),
-        100,
-        &Silent,
-    )
-    .unwrap();
+    let test = lenet.data.test.as_ref();
+    let found = along(network, &original, test, device, (&direction, 1e-2), 100, &Silent).unwrap();
     let loss = |by: f32| {
         let mut moved = original.clone();
         for ((_, values), d) in moved.iter_mut().zip(&direction) {
             values.iter_mut().zip(d).for_each(|(w, d)| *w += by * d);
         }
         let options = tersor_nets::evaluate::EvaluateOptions::default();
-        let scores = tersor_nets::evaluate::evaluate(&network, &moved, test, &device, &options, &Silent);
+        let scores = tersor_nets::evaluate::evaluate(network, &moved, test, device, &options, &Silent);
         scores.unwrap().summary().loss
     };
     let (above, here, below) = (loss(0.05), loss(0.0), loss(-0.05));

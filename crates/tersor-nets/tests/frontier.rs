@@ -2,35 +2,16 @@
 
 #![allow(clippy::unwrap_used, reason = "helpers of tests may fail a test")]
 
+mod support;
+
+use support::lenet::Lenet;
 use tersor::Silent;
 use tersor_data::Augment;
 use tersor_nets::experiments::{
     ExperimentTask, FileSpec, PostTraining, Recipe, Records, Trained, check_files, frontier_svg, make_files,
 };
 use tersor_nets::task::{DataOptions, open_data};
-use tersor_nets::train::{Free, Optimizer, Schedule, TrainOptions, TrainingRun};
-use tersor_nets::{Device, Parameters, open_device};
-
-/// LeNet-5, trained for a moment.
-fn trained(task: &ExperimentTask<'_>, device: &Device) -> Parameters {
-    let options = TrainOptions {
-        epochs: 2,
-        batch: 50,
-        seed: 1,
-        optimizer: Optimizer::ADAM,
-        schedule: Schedule::Constant { rate: 1e-3 },
-    };
-    let run = TrainingRun {
-        network: task.network,
-        examples: task.data.train.as_ref(),
-        device,
-        options: &options,
-        teacher: None,
-        path: None,
-    };
-    let start = Parameters::random(task.network, 1);
-    run.run(start, |_| Free, &Silent, |_| ()).unwrap().0
-}
+use tersor_nets::{Parameters, open_device};
 
 /// A recipe whose files are measured on two selections.
 struct OnTwo(PostTraining);
@@ -74,22 +55,9 @@ fn run(task: &ExperimentTask<'_>, recipe: &dyn Recipe) -> (Records, usize) {
 
 #[test]
 fn files_are_made_once_and_found_again_as_they_were() {
-    let network = tersor_nets::task::network("lenet5").unwrap();
-    let options = DataOptions {
-        augment: Augment::elastic(),
-        tokenizer: None,
-    };
-    let data = open_data(&network, "digits:400", &options).unwrap();
-    let device = open_device("cpu").unwrap();
-    let folder = tempfile::tempdir().unwrap();
-    let task = ExperimentTask {
-        network: &network,
-        data: &data,
-        device: &device,
-        folder: folder.path(),
-        progress: &Silent,
-    };
-    let original = trained(&task, &device);
+    let lenet = Lenet::new(Augment::elastic());
+    let task = lenet.task();
+    let original = lenet.trained(2);
     let recipe = OnTwo(PostTraining::new(&task, original.clone(), &[30.5]).unwrap());
     let (records, said) = run(&task, &recipe);
     assert_eq!((records.records.len(), said), (1, 0));
@@ -98,7 +66,7 @@ fn files_are_made_once_and_found_again_as_they_were() {
         (30.5..31.5).contains(&record.ratio) && record.file.ends_with("ratio-30.5.tersor"),
         "{record:?}"
     );
-    let path = folder.path().join(&record.file);
+    let path = task.folder.join(&record.file);
     assert_eq!(std::fs::metadata(path).unwrap().len(), record.bytes);
     // Of 500 test images: nine tenths, and all.
     let n: Vec<usize> = record.scores.iter().map(|s| s.decoded.n).collect();
@@ -127,7 +95,7 @@ fn files_are_made_once_and_found_again_as_they_were() {
         "{checked:?}"
     );
     // Another file in the place of one is told.
-    let path = |i: usize| folder.path().join(&records.records[i].file);
+    let path = |i: usize| task.folder.join(&records.records[i].file);
     std::fs::copy(path(1), path(0)).unwrap();
     let checked = check_files(&task).unwrap();
     let same: Vec<bool> = checked.iter().map(|c| c.is_same).collect();

@@ -3,7 +3,7 @@
 use super::estimates;
 use super::files::{ExperimentTask, claim};
 use super::record::write_json;
-use crate::sensitivity::read_sensitivities;
+use crate::sensitivity::{mean, read_sensitivities, root_mean_square};
 use crate::{Parameters, Result, fold};
 use serde::Serialize;
 use std::time::Instant;
@@ -11,10 +11,9 @@ use tersor_data::Random;
 use tersor_quant::bound::least_cost;
 use tersor_quant::ecsq::{self, EcsqConfig, Init};
 use tersor_quant::kmeans::{LloydOptions, exact, lloyd};
+use tersor_quant::sensitivity::DEFAULT_FLOOR;
 use tersor_quant::{Source, ecsq::IterationReport};
 
-/// Share of a tensor's mean sensitivity that is added to each.
-const FLOOR: f64 = 0.05;
 /// Steps that slopes belong to, in units of the root mean square of the weights.
 const STEPS: [f64; 3] = [2.0, 1.0, 0.5];
 /// Iterations end when they bring less than this share, or after so many.
@@ -100,7 +99,7 @@ impl Weights {
             }
             let mean = mean(sensitivities);
             weights.extend_from_slice(values);
-            h.extend(sensitivities.iter().map(|&s| s + (FLOOR * mean) as f32));
+            h.extend(sensitivities.iter().map(|&s| s + (DEFAULT_FLOOR * mean) as f32));
         }
         Self { weights, h }
     }
@@ -120,10 +119,6 @@ impl Weights {
     fn source(&self) -> Source<'_> {
         Source::per_weight(&self.weights, &self.h)
     }
-}
-
-fn mean(values: &[f32]) -> f64 {
-    values.iter().map(|&v| f64::from(v)).sum::<f64>() / values.len().max(1) as f64
 }
 
 fn timed<T>(f: impl FnOnce() -> T) -> (T, f64) {
@@ -266,8 +261,7 @@ pub fn convergence(
     if weights.weights.len() > most {
         weights = weights.some(most);
     }
-    let squares: Vec<f32> = weights.weights.iter().map(|w| w * w).collect();
-    let scale = mean(&squares).sqrt();
+    let scale = root_mean_square(weights.weights.iter());
     let mut report = ConvergenceReport::default();
     for step in STEPS {
         say(&format!("ECSQ at the slope of {step} deviations"));

@@ -4,7 +4,9 @@ use super::files::ExperimentTask;
 use super::split::Split;
 use crate::examples::Examples;
 use crate::graph::{Input, Network};
-use crate::sensitivity::{Estimate, Estimator, GramOptions, moments, write_sensitivities};
+use crate::sensitivity::{
+    Estimate, Estimator, GramOptions, moments, read_sensitivities, write_sensitivities,
+};
 use crate::{Parameters, Result};
 use std::path::PathBuf;
 
@@ -65,22 +67,25 @@ pub(super) fn sensitivities(
         return Ok(path);
     }
     let examples = Split::of(task.network, task.data).calibration(task)?;
-    let estimate = Estimate {
+    let capped = Estimate {
         samples: estimate.samples.min(examples.len()),
         ..estimate
     };
     let (network, device, progress) = (task.network, task.device, task.progress);
-    let (diagonal, recorded) = estimate.measure(network, parameters, &examples, device, progress)?;
-    let layers = if has_moments {
+    let recorded = capped.recorded(examples.len());
+    let mut layers = Vec::new();
+    let diagonal = if has_moments {
         let options = GramOptions {
             samples: MOMENT_SAMPLES,
             batch: 50,
             seed: 0,
             output_gradients: false,
         };
-        moments(network, parameters, &examples, device, &options, progress)?
+        layers = moments(network, parameters, &examples, device, &options, progress)?;
+        let alone = sensitivities(task, parameters, estimate, false)?;
+        read_sensitivities(&alone, &network.parameters)?
     } else {
-        Vec::new()
+        capped.measure(network, parameters, &examples, device, progress)?
     };
     write_sensitivities(&path, &network.parameters, &diagonal, &layers, &recorded, true)?;
     Ok(path)

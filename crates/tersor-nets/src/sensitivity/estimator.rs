@@ -85,7 +85,29 @@ impl Estimate {
         }
     }
 
-    /// Measures the diagonal, in nats per squared weight unit ([`Estimator::SqrtAdam`]: its root), and says what to record with it.
+    /// What to record with it, of a set of so many examples.
+    pub fn recorded(&self, n_examples: usize) -> Recorded {
+        let mut settings = vec![
+            ("batch".to_owned(), self.batch.to_string()),
+            ("seed".to_owned(), self.seed.to_string()),
+        ];
+        match self.estimator {
+            Estimator::Fisher { temperature } => {
+                settings.push(("temperature".into(), temperature.to_string()));
+            }
+            Estimator::Hutchinson { probes } => settings.push(("probes".into(), probes.to_string())),
+            Estimator::Adam | Estimator::SqrtAdam => settings.push(("beta2".into(), BETA2.to_string())),
+            Estimator::EmpiricalFisher | Estimator::Hessian => {}
+        }
+        Recorded {
+            estimator: self.estimator.name().into(),
+            samples: self.samples.min(n_examples),
+            settings,
+            ..Recorded::default()
+        }
+    }
+
+    /// Measures the diagonal, in nats per squared weight unit ([`Estimator::SqrtAdam`]: its root).
     ///
     /// # Errors
     /// As the estimators.
@@ -96,7 +118,7 @@ impl Estimate {
         examples: &dyn Examples,
         device: &Device,
         progress: &dyn Progress,
-    ) -> Result<(Diagonal, Recorded)> {
+    ) -> Result<Diagonal> {
         let Self {
             estimator,
             samples,
@@ -104,10 +126,6 @@ impl Estimate {
             augment,
             seed,
         } = *self;
-        let mut settings = vec![
-            ("batch".to_owned(), batch.to_string()),
-            ("seed".to_owned(), seed.to_string()),
-        ];
         let of_fisher = |temperature, labels| {
             let options = FisherOptions {
                 samples,
@@ -119,22 +137,14 @@ impl Estimate {
             };
             fisher(network, parameters, examples, device, &options, progress)
         };
-        let diagonal = match estimator {
-            Estimator::Fisher { temperature } => {
-                settings.push(("temperature".into(), temperature.to_string()));
-                of_fisher(temperature, Labels::Sampled)?
+        match estimator {
+            Estimator::Fisher { temperature } => of_fisher(temperature, Labels::Sampled),
+            Estimator::EmpiricalFisher => of_fisher(1.0, Labels::Data),
+            Estimator::Hessian => {
+                let samples = (samples, batch, seed);
+                second_order(network, parameters, examples, device, samples, progress)
             }
-            Estimator::EmpiricalFisher => of_fisher(1.0, Labels::Data)?,
-            Estimator::Hessian => second_order(
-                network,
-                parameters,
-                examples,
-                device,
-                (samples, batch, seed),
-                progress,
-            )?,
             Estimator::Hutchinson { probes } => {
-                settings.push(("probes".into(), probes.to_string()));
                 let options = HutchinsonOptions {
                     samples,
                     batch,
@@ -142,10 +152,9 @@ impl Estimate {
                     seed,
                     ..HutchinsonOptions::default()
                 };
-                hutchinson(network, parameters, examples, device, &options, progress)?
+                hutchinson(network, parameters, examples, device, &options, progress)
             }
             Estimator::Adam | Estimator::SqrtAdam => {
-                settings.push(("beta2".into(), BETA2.to_string()));
                 let options = AdamOptions {
                     samples,
                     batch,
@@ -156,15 +165,8 @@ impl Estimate {
                 if estimator == Estimator::SqrtAdam {
                     v.iter_mut().flatten().for_each(|v| *v = v.sqrt());
                 }
-                v
+                Ok(v)
             }
-        };
-        let recorded = Recorded {
-            estimator: estimator.name().into(),
-            samples: samples.min(examples.len()),
-            settings,
-            ..Recorded::default()
-        };
-        Ok((diagonal, recorded))
+        }
     }
 }

@@ -1,6 +1,6 @@
 //! Products of the Hessian with vectors by differences of gradients, and its diagonal from them.
 
-use super::{Accumulator, Diagonal, sampled};
+use super::{Accumulator, Diagonal, root_mean_square, sampled, trained};
 use crate::examples::{Batch, Examples};
 use crate::gradient::{Gradients, mean_loss_gradients};
 use crate::graph::{Network, Weights};
@@ -78,17 +78,6 @@ pub(super) fn gradients_beside(
     mean_loss_gradients(network, &Weights::new(&moved, device, true), batch)
 }
 
-/// Root mean square of all trained parameters.
-fn root_mean_square(parameters: &Parameters) -> f32 {
-    let trained = || parameters.iter().filter(|(s, _)| s.role.is_trainable());
-    let n: usize = trained().map(|(_, v)| v.len()).sum();
-    let sum: f64 = trained()
-        .flat_map(|(_, v)| v)
-        .map(|&w| f64::from(w) * f64::from(w))
-        .sum();
-    ((sum / n.max(1) as f64).sqrt() as f32).max(f32::MIN_POSITIVE)
-}
-
 /// The Hessian diagonal as the mean of v * (H v) over vectors v of random signs (Hutchinson, 1990; Bekas, Kokiopoulou,
 /// Saad, 2007). Unbiased; elements may come out negative. The variance of element i is the sum of 2 `H_ij`^2 over j != i,
 /// divided by the number of vectors.
@@ -103,7 +92,7 @@ pub fn hutchinson(
     options: &HutchinsonOptions,
     progress: &dyn Progress,
 ) -> Result<Diagonal> {
-    let step = options.step * root_mean_square(parameters);
+    let step = options.step * (root_mean_square(trained(parameters)) as f32).max(f32::MIN_POSITIVE);
     let mut random = Random::keyed(&[options.seed, 0x6875_7463_6869]);
     let mut sums = Accumulator::new();
     let n = options.samples.min(examples.len());

@@ -23,6 +23,7 @@ pub use hutchinson::{HutchinsonOptions, hessian_product, hutchinson};
 pub use second_order::second_order;
 pub use tersor::Recorded;
 
+use crate::Parameters;
 use tersor_data::Batches;
 
 /// One value for each element of each parameter, in the order of the network's; empty for those that do not train.
@@ -36,6 +37,25 @@ fn sampled(n: usize, samples: usize, batch: usize, seed: u64) -> impl Iterator<I
         left -= indices.len();
         (!indices.is_empty()).then_some(indices)
     })
+}
+
+/// Mean, 0 of none.
+pub(crate) fn mean(values: &[f32]) -> f64 {
+    values.iter().map(|&v| f64::from(v)).sum::<f64>() / values.len().max(1) as f64
+}
+
+/// Root of the mean square, 0 of none.
+pub(crate) fn root_mean_square<'a>(values: impl Iterator<Item = &'a f32>) -> f64 {
+    let (sum, n) = values.fold((0.0, 0usize), |(sum, n), &v| {
+        (sum + f64::from(v) * f64::from(v), n + 1)
+    });
+    (sum / n.max(1) as f64).sqrt()
+}
+
+/// Values of all trained parameters.
+pub(crate) fn trained(parameters: &Parameters) -> impl Iterator<Item = &f32> {
+    let trained = parameters.iter().filter(|(s, _)| s.role.is_trainable());
+    trained.flat_map(|(_, values)| values)
 }
 
 /// Sums in f64, since thousands of batches of very different size add up.

@@ -2,6 +2,7 @@
 
 #![allow(dead_code, reason = "each test uses its part")]
 
+pub(crate) mod lenet;
 pub(crate) mod small;
 
 use tersor_data::{Augment, Images, Normalize, Random};

@@ -5,6 +5,7 @@ use crate::Status;
 use crate::args::Common;
 use crate::args::net::{AugmentArg, EstimatorArg, SensitivityArgs};
 use crate::progress::Bar;
+use tersor_nets::examples::Examples;
 use tersor_nets::sensitivity::{Estimate, Estimator, GramOptions, moments, write_sensitivities};
 
 fn estimate(args: &SensitivityArgs) -> Estimate {
@@ -34,7 +35,8 @@ pub(crate) fn run(args: &SensitivityArgs, common: &Common) -> anyhow::Result<Sta
     let examples = &args.examples.of(task.calibration())?;
     let bar = Bar::new(common.quiet);
     let (network, device) = (&task.network, &task.device);
-    let (diagonal, recorded) = estimate(args).measure(network, &parameters, examples, device, &bar)?;
+    let estimate = estimate(args);
+    let diagonal = estimate.measure(network, &parameters, examples, device, &bar)?;
     let layers = if args.gram {
         let options = GramOptions {
             samples: args.samples,
@@ -52,7 +54,7 @@ pub(crate) fn run(args: &SensitivityArgs, common: &Common) -> anyhow::Result<Sta
         &network.parameters,
         &diagonal,
         &layers,
-        &recorded,
+        &estimate.recorded(examples.len()),
         output.force,
     )?;
     Ok(Status::Done)

@@ -5,7 +5,7 @@ use crate::experiments::estimates::estimate_name;
 use crate::experiments::files::ExperimentTask;
 use crate::experiments::record::write_json;
 use crate::graph::ParameterSpec;
-use crate::sensitivity::{Diagonal, Estimate, Estimator, read_sensitivities};
+use crate::sensitivity::{Diagonal, Estimate, Estimator, mean, read_sensitivities};
 use crate::{Result, graph::Network};
 use serde::Serialize;
 
@@ -72,11 +72,7 @@ fn correlate(network: &Network, estimate: String, h: &Diagonal, reference: &Diag
         .filter(|(a, b)| !a.is_empty() && a.len() == b.len())
         .collect();
     let (a, b): (Vec<&[f32]>, Vec<&[f32]>) = tensors.iter().copied().unzip();
-    let mean = |values: &&[f32]| {
-        let sum: f64 = values.iter().map(|&v| f64::from(v)).sum();
-        (sum / values.len() as f64) as f32
-    };
-    let means = |tensors: &[&[f32]]| tensors.iter().map(mean).collect::<Vec<f32>>();
+    let means = |tensors: &[&[f32]]| tensors.iter().map(|t| mean(t) as f32).collect::<Vec<f32>>();
     let mut within: Vec<f64> = tensors
         .iter()
         .map(|(a, b)| spearman(a, b))

@@ -9,7 +9,7 @@ use crate::experiments::methods::read;
 use crate::experiments::record::{Records, read_json, write_json};
 use crate::experiments::split::first;
 use crate::graph::{Input, ParameterSpec};
-use crate::sensitivity::{along, read_sensitivities};
+use crate::sensitivity::{along, read_sensitivities, root_mean_square, trained};
 use crate::shared::to_parameters;
 use crate::{Error, Parameters, Result, Selection};
 use serde::{Deserialize, Serialize};
@@ -56,13 +56,6 @@ fn errors(original: &Parameters, decoded: &Parameters) -> Vec<Vec<f32>> {
     original.iter().zip(decoded.iter()).map(error).collect()
 }
 
-fn root_mean_square<'a>(values: impl Iterator<Item = &'a f32>) -> f64 {
-    let (sum, n) = values.fold((0.0, 0.0), |(sum, n), &v| {
-        (sum + f64::from(v) * f64::from(v), n + 1.0)
-    });
-    (sum / f64::max(n, 1.0)).sqrt()
-}
-
 impl Comparison {
     /// Takes the loss of every file apart, on examples seen and unseen; those in the folder's report are not taken again.
     ///
@@ -104,8 +97,7 @@ impl Comparison {
                 let decoded = to_parameters(task.network, &quantized)?;
                 let direction = errors(&self.original, &decoded);
                 let size = root_mean_square(direction.iter().flatten());
-                let trained = self.original.iter().filter(|(s, _)| s.role.is_trainable());
-                let scale = root_mean_square(trained.flat_map(|(_, w)| w));
+                let scale = root_mean_square(trained(&self.original));
                 let step = if size > 0.0 {
                     (STEP * scale / size) as f32
                 } else {

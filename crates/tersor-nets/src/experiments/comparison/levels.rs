@@ -1,6 +1,6 @@
 //! Clusterings with levels of each tensor's own: as many as pay for their bits at one slope.
 
-use crate::sensitivity::Diagonal;
+use crate::sensitivity::{Diagonal, mean};
 use crate::{Error, Parameters, Result};
 use tersor::Progress;
 use tersor::checkpoint::Checkpoint;
@@ -40,10 +40,7 @@ fn curves(parameters: &Parameters, h: Option<&Diagonal>, floor: f64) -> Result<V
             continue;
         }
         let source = match h.and_then(|h| h.get(at)) {
-            Some(h) if h.len() == weights.len() => {
-                let mean = h.iter().map(|&h| f64::from(h)).sum::<f64>() / h.len().max(1) as f64;
-                Source::floored(weights, h, (floor * mean) as f32)
-            }
+            Some(h) if h.len() == weights.len() => Source::floored(weights, h, (floor * mean(h)) as f32),
             _ => Source::constant(weights, 1.0),
         };
         let mut symbols = vec![0; weights.len()];

@@ -62,11 +62,6 @@ impl Comparison {
         })
     }
 
-    /// The network that files are made from.
-    pub const fn folded(&self) -> &Parameters {
-        &self.original
-    }
-
     /// The records of its own files among those of a folder.
     pub fn own(&self, records: &Records) -> Records {
         let files: Vec<PathBuf> = self.cells.iter().map(|c| file_name(&c.name())).collect();
@@ -142,7 +137,7 @@ impl Comparison {
             Size::AsSet => Ok(None),
             Size::Bits(bits) => most_bytes(*bits, bits * task.network.n_trainable() as f64 / 8.0).map(Some),
             Size::Of(name) => {
-                let path = task.folder.join(format!("{name}.tersor"));
+                let path = task.folder.join(file_name(name));
                 let found = std::fs::metadata(&path);
                 Ok(Some(found.map_err(|source| Error::Io { path, source })?.len()))
             }

@@ -168,51 +168,23 @@ fn scope(network: &Network, h: Estimate) -> Result<Vec<Cell>> {
             per_layer.with_target(Target::Levels(HAN[1] / divisor)),
         );
         let han = han.at(&at);
-        let forms = [
-            ("k-means, one codebook", paper(Method::KMeans, coder), None),
-            (
-                "k-means, one codebook, h",
-                paper(Method::HessianKMeans, coder),
-                Some(h),
-            ),
-            (
-                "k-means, as many levels per tensor",
-                paper(Method::KMeans, coder).with_scope(Scope::Tensor),
-                None,
-            ),
-            (
-                "k-means, as many levels per tensor, h",
-                paper(Method::HessianKMeans, coder).with_scope(Scope::Tensor),
-                Some(h),
-            ),
-            (
-                "k-means, levels at one slope",
-                paper(Method::KMeans, coder).with_scope(Scope::Tensor),
-                None,
-            ),
-            (
-                "k-means, levels at one slope, h",
-                paper(Method::HessianKMeans, coder).with_scope(Scope::Tensor),
-                Some(h),
-            ),
-            ("grids, one slope", grids(coder), None),
-            ("grids, one slope, h", grids(coder), Some(h)),
+        let form = |series: &str, options| Cell::new(series, options).at(&at).of_size(&han);
+        let [one, own] = [Scope::Global, Scope::Tensor].map(|scope| {
+            let alike = paper(Method::KMeans, coder).with_scope(scope);
+            (alike, paper(Method::HessianKMeans, coder).with_scope(scope))
+        });
+        let others = [
+            form("k-means, one codebook", one.0),
+            form("k-means, one codebook, h", one.1).with(h),
+            form("k-means, as many levels per tensor", own.0.clone()),
+            form("k-means, as many levels per tensor, h", own.1.clone()).with(h),
+            form("k-means, levels at one slope", own.0).with_own_levels(),
+            form("k-means, levels at one slope, h", own.1)
+                .with_own_levels()
+                .with(h),
+            form("grids, one slope", grids(coder)),
+            form("grids, one slope, h", grids(coder)).with(h),
         ];
-        let others: Vec<Cell> = forms
-            .into_iter()
-            .map(|(series, options, h)| {
-                let cell = Cell::new(series, options).at(&at).of_size(&han);
-                let cell = if series.contains("levels at one slope") {
-                    cell.with_own_levels()
-                } else {
-                    cell
-                };
-                match h {
-                    Some(h) => cell.with(h),
-                    None => cell,
-                }
-            })
-            .collect();
         cells.push(han);
         cells.extend(others);
     }

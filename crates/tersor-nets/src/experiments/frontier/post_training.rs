@@ -1,13 +1,13 @@
 //! Files made from a trained network and unlabelled examples.
 
-use crate::examples::{Examples, calibration_batches};
+use crate::examples::calibration_batches;
+use crate::experiments::estimates::sensitivities;
 use crate::experiments::files::{ExperimentTask, FileSpec, Recipe, most_bytes};
 use crate::experiments::split::Split;
-use crate::sensitivity::{FisherOptions, Recorded, fisher, write_sensitivities};
+use crate::sensitivity::{Estimate, Estimator};
 use crate::sequential::{SequentialOptions, SequentialTarget, compress};
 use crate::shared::Match;
 use crate::{Error, Parameters, Result, fold};
-use std::path::PathBuf;
 use tersor::options::CompressOptions;
 
 /// Exponent of the sensitivities of layers.
@@ -90,32 +90,6 @@ impl PostTraining {
             split: Split::of(task.network, task.data),
         })
     }
-
-    /// Sensitivities of layers, made once.
-    fn sensitivities(&self, task: &ExperimentTask<'_>, examples: &dyn Examples) -> Result<PathBuf> {
-        let path = task.folder.join("fisher.safetensors");
-        if !path.is_file() {
-            let options = FisherOptions {
-                samples: FISHER_SAMPLES,
-                ..FisherOptions::default()
-            };
-            let h = fisher(
-                task.network,
-                &self.original,
-                examples,
-                task.device,
-                &options,
-                task.progress,
-            )?;
-            let recorded = Recorded {
-                estimator: "fisher".into(),
-                samples: FISHER_SAMPLES.min(examples.len()),
-                ..Recorded::default()
-            };
-            write_sensitivities(&path, &task.network.parameters, &h, &[], &recorded, true)?;
-        }
-        Ok(path)
-    }
 }
 
 impl Recipe for PostTraining {
@@ -148,7 +122,8 @@ impl Recipe for PostTraining {
         let examples = self.split.calibration(task)?;
         let mut rest = CompressOptions::default();
         if self.recipe.uses_fisher {
-            rest = rest.with_sensitivity(&self.sensitivities(task, &examples)?);
+            let estimate = Estimate::new(Estimator::Fisher { temperature: 1.0 }, FISHER_SAMPLES);
+            rest = rest.with_sensitivity(sensitivities(task, &self.original, estimate, false)?);
             rest.power = POWER;
         }
         let mut original = self.original.clone();

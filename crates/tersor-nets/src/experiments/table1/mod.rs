@@ -193,8 +193,8 @@ impl Run<'_> {
                 samples: self.setting.estimate.samples.min(self.plain.len()),
                 ..self.setting.estimate
             };
-            let (h, recorded) =
-                estimate.measure(self.network, &pruned, self.plain, self.device, self.progress)?;
+            let h = estimate.measure(self.network, &pruned, self.plain, self.device, self.progress)?;
+            let recorded = estimate.recorded(self.plain.len());
             write_sensitivities(&sensitivity, &self.network.parameters, &h, &[], &recorded, true)?;
         }
         let checkpoint = pruned.to_checkpoint()?;

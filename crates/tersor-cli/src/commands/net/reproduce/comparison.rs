@@ -8,20 +8,14 @@ use crate::table::{Align, Table};
 use crate::{Status, output};
 use serde::Serialize;
 use tersor_nets::experiments::{
-    Comparison, Correlation, Expansion, ExperimentTask, Question, Records, check_files, make_files, panel_svg,
+    Comparison, Correlation, Expansion, Question, Records, check_files, make_files, panel_svg,
 };
 
 pub(crate) fn run(args: &ReproduceArgs, common: &Common, question: Question) -> anyhow::Result<Status> {
     super::refuse_settings(args, question.name())?;
     let task = Task::open(&args.task, AugmentArg::None)?;
     let bar = Bar::new(common.quiet);
-    let work = ExperimentTask {
-        network: &task.network,
-        data: &task.data,
-        device: &task.device,
-        folder: &args.output,
-        progress: &bar,
-    };
+    let work = super::experiment(&task, args, &bar);
     if args.check {
         let checked = check_files(&work)?;
         drop(bar);

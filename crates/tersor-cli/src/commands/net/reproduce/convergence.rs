@@ -7,7 +7,7 @@ use crate::progress::Bar;
 use crate::table::{Align, Table};
 use crate::{Status, output};
 use anyhow::bail;
-use tersor_nets::experiments::{ConvergenceReport, ExperimentTask, convergence, convergence_svg};
+use tersor_nets::experiments::{ConvergenceReport, convergence, convergence_svg};
 
 pub(crate) fn run(args: &ReproduceArgs, common: &Common) -> anyhow::Result<Status> {
     super::refuse_settings(args, "convergence")?;
@@ -17,13 +17,7 @@ pub(crate) fn run(args: &ReproduceArgs, common: &Common) -> anyhow::Result<Statu
     let task = Task::open(&args.task, AugmentArg::None)?;
     let weights = super::weights(args, &task.network, "convergence")?;
     let bar = Bar::new(common.quiet);
-    let work = ExperimentTask {
-        network: &task.network,
-        data: &task.data,
-        device: &task.device,
-        folder: &args.output,
-        progress: &bar,
-    };
+    let work = super::experiment(&task, args, &bar);
     super::make_folder(&args.output)?;
     let report = convergence(&work, &weights, usize::MAX, &mut |line| bar.println(line))?;
     drop(bar);

@@ -15,13 +15,7 @@ pub(crate) fn run(args: &ReproduceArgs, common: &Common) -> anyhow::Result<Statu
     let augment = Trained::augment(&network(&args.task.net)?);
     let task = Task::open(&args.task, augment)?;
     let bar = Bar::new(common.quiet);
-    let work = ExperimentTask {
-        network: &task.network,
-        data: &task.data,
-        device: &task.device,
-        folder: &args.output,
-        progress: &bar,
-    };
+    let work = super::experiment(&task, args, &bar);
     if args.check {
         let checked = check_files(&work)?;
         drop(bar);

@@ -8,13 +8,14 @@ mod table1;
 use crate::Status;
 use crate::args::Common;
 use crate::args::net::{ExperimentArg, ReproduceArgs};
-use crate::commands::net::open_weights;
+use crate::commands::net::{Task, open_weights};
 use crate::output;
+use crate::progress::Bar;
 use crate::table::{Align, Table};
 use anyhow::{Context as _, ensure};
 use std::path::Path;
 use tersor_nets::Parameters;
-use tersor_nets::experiments::{Checked, Question, Record};
+use tersor_nets::experiments::{Checked, ExperimentTask, Question, Record};
 use tersor_nets::graph::Network;
 
 pub(crate) fn run(args: &ReproduceArgs, common: &Common) -> anyhow::Result<Status> {
@@ -35,6 +36,17 @@ pub(crate) fn run(args: &ReproduceArgs, common: &Common) -> anyhow::Result<Statu
 
 fn make_folder(path: &Path) -> anyhow::Result<()> {
     std::fs::create_dir_all(path).with_context(|| format!("cannot make {}", path.display()))
+}
+
+/// What an experiment is made with.
+fn experiment<'a>(task: &'a Task, args: &'a ReproduceArgs, bar: &'a Bar) -> ExperimentTask<'a> {
+    ExperimentTask {
+        network: &task.network,
+        data: &task.data,
+        device: &task.device,
+        folder: &args.output,
+        progress: bar,
+    }
 }
 
 /// Refuses what an experiment whose files are given has no use for.
