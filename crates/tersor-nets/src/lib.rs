@@ -5,7 +5,7 @@
 //! models. This is the only crate that names the deep-learning framework.
 
 pub mod canon;
-mod convolution;
+mod cpu;
 mod device;
 mod digest;
 mod error;

@@ -1,11 +1,11 @@
 //! Operations on images `[batch, channels, height, width]`.
 
 use super::{BatchStatistics, Mode, NodeWeights, Value};
-use crate::convolution::convolve;
+use crate::cpu::{convolve, normalize, scale_and_shift};
 use crate::graph::{BatchNorm, Conv, Pool};
 use crate::{Error, Result};
 use burn::tensor::Tensor;
-use burn::tensor::module::{adaptive_avg_pool2d, batch_norm_train, max_pool2d};
+use burn::tensor::module::{adaptive_avg_pool2d, max_pool2d};
 use burn::tensor::ops::MaxPoolOptions;
 
 pub(super) fn conv(conv: &Conv, x: Tensor<4>, parameters: &NodeWeights<'_>) -> Result<Value> {
@@ -26,16 +26,11 @@ pub(super) fn batch_norm(
             // One factor and one summand per channel: half the passes over the images.
             let factor = scale / variance.add_scalar(norm.epsilon).sqrt();
             let summand = shift - mean * factor.clone();
-            let per_channel = |t: Tensor<1>| t.reshape([1, norm.channels, 1, 1]);
-            Ok((Value::Image(x * per_channel(factor) + per_channel(summand)), None))
+            Ok((Value::Image(scale_and_shift(x, factor, summand)), None))
         }
         Mode::Train => {
-            let y = batch_norm_train(x, scale, shift, norm.epsilon);
-            let statistics = BatchStatistics {
-                mean: y.mean,
-                variance: y.variance,
-            };
-            Ok((Value::Image(y.output), Some(statistics)))
+            let (y, statistics) = normalize(x, scale, shift, norm.epsilon);
+            Ok((Value::Image(y), Some(statistics)))
         }
     }
 }

@@ -28,7 +28,10 @@ pub(super) fn linear(x: &Value, parameters: &NodeWeights<'_>) -> Result<Option<V
 }
 
 pub(super) fn relu(x: &Value) -> Value {
-    each!(x, t => activation::relu(t.clone()))
+    match x {
+        Value::Image(x) => Value::Image(crate::cpu::relu(x.clone())),
+        x => each!(x, t => activation::relu(t.clone())),
+    }
 }
 
 pub(super) fn silu(x: &Value) -> Value {

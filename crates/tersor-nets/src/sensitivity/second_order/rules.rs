@@ -1,6 +1,6 @@
 //! How each kind of layer carries second derivatives from its output to its inputs and parameters.
 
-use crate::convolution::{image_gradient, weight_gradient};
+use crate::cpu::{image_gradient, weight_gradient};
 use crate::gradient::to_vec;
 use crate::graph::{BatchNorm, Conv, Network, Node, Op, Pool, Value, Weights};
 use crate::{Error, Result};

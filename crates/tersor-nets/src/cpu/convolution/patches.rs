@@ -25,6 +25,11 @@ impl Geometry {
         })
     }
 
+    /// Height and width of the input.
+    pub(super) fn input(&self) -> [usize; 2] {
+        self.input
+    }
+
     /// Height and width of the output.
     pub(super) fn output(&self) -> [usize; 2] {
         self.output

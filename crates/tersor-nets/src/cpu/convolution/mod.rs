@@ -8,8 +8,13 @@
 
 mod kernel;
 mod patches;
+mod planes;
 mod product;
+mod products;
+mod sliding;
+mod unfolded;
 
+use super::host::{contiguous, tensor, values};
 use crate::graph::Conv;
 use burn::backend::autodiff::NodeId;
 use burn::backend::autodiff::checkpoint::base::Checkpointer;
@@ -18,9 +23,9 @@ use burn::backend::autodiff::grads::Gradients;
 use burn::backend::autodiff::ops::{Backward, Ops, OpsKind};
 use burn::backend::flex::FlexTensor;
 use burn::backend::{Autodiff, Flex};
+use burn::tensor::Tensor;
 use burn::tensor::module::{conv_transpose2d, conv2d, conv2d_weight_backward};
 use burn::tensor::ops::{ConvOptions, ConvTransposeOptions};
-use burn::tensor::{Tensor, TensorData};
 use patches::Geometry;
 
 /// Options of a convolution for the framework.
@@ -79,12 +84,6 @@ pub(crate) fn image_gradient(
         let options = ConvTransposeOptions::new([conv.stride; 2], [conv.padding; 2], rest, [1; 2], 1);
         conv_transpose2d(y_gradient.clone(), weight.clone(), None, options)
     })
-}
-
-/// A tensor without gradients and without gaps; `None` if it is elsewhere or not f32.
-fn contiguous<const D: usize>(tensor: &Tensor<D>) -> Option<FlexTensor> {
-    let tensor = tensor.clone().try_into_primitive::<Flex>().ok()?.to_contiguous();
-    tensor.as_slice::<f32>().is_some().then_some(tensor)
 }
 
 /// Without gradients; `None` if the tensors are elsewhere.
@@ -146,15 +145,6 @@ fn forward(
     Some(tensor(y, [n, geometry.conv.outputs, height, width]))
 }
 
-fn tensor(values: Vec<f32>, shape: [usize; 4]) -> FlexTensor {
-    FlexTensor::from_data(TensorData::new(values, shape))
-}
-
-/// Elements of a tensor without gaps; none if it is not f32.
-fn values(tensor: &FlexTensor) -> &[f32] {
-    tensor.as_slice().unwrap_or_default()
-}
-
 /// The convolution as the framework's automatic differentiation sees it.
 #[derive(Debug)]
 struct Convolution;
@@ -169,7 +159,8 @@ impl Backward<Flex, 2> for Convolution {
         let y_gradient = gradients.consume::<Flex>(&ops.node).to_contiguous();
         let x: FlexTensor = checkpointer.retrieve_node_output(x);
         let weight: FlexTensor = checkpointer.retrieve_node_output(weight);
-        let (x_shape, weight_shape) = (x.layout().shape().dims(), weight.layout().shape().dims());
+        let x_shape: [usize; 4] = x.layout().shape().dims();
+        let weight_shape: [usize; 4] = weight.layout().shape().dims();
         let (x, weight) = (x.to_contiguous(), weight.to_contiguous());
         let y_gradient = values(&y_gradient);
         if let Some(node) = x_node {
@@ -179,6 +170,87 @@ impl Backward<Flex, 2> for Convolution {
         if let Some(node) = weight_node {
             let gradient = kernel::weight_gradient(&geometry, values(&x), y_gradient);
             gradients.register::<Flex>(node.id, tensor(gradient, weight_shape));
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use burn::tensor::{Device, Distribution};
+
+    /// Outputs and gradients of a batch with respect to images, weights and biases.
+    fn all(conv: &Conv, framework: bool, inputs: &(Tensor<4>, Tensor<4>, Tensor<1>)) -> [Vec<f32>; 4] {
+        let (x, weight) = (inputs.0.clone().require_grad(), inputs.1.clone().require_grad());
+        let bias = inputs.2.clone().require_grad();
+        let (b, options) = (Some(bias.clone()), options(conv));
+        let y = if framework {
+            conv2d(x.clone(), weight.clone(), b, options)
+        } else {
+            convolve(conv, x.clone(), weight.clone(), b)
+        };
+        let mut gradients = (y.clone() * y.clone()).sum().backward();
+        let x = x.grad_remove(&mut gradients).expect("images are tracked");
+        let weight = weight.grad_remove(&mut gradients).expect("weights are tracked");
+        let bias = bias.grad_remove(&mut gradients).expect("biases are tracked");
+        [y.into_data(), x.into_data(), weight.into_data(), bias.into_data()]
+            .map(|t| t.try_into_vec::<f32>().expect("f32"))
+    }
+
+    #[test]
+    fn outputs_and_gradients_are_those_of_the_framework() {
+        let device = Device::flex().autodiff();
+        // Images, inputs, outputs, kernel, stride, padding, height, width: steps of one and others, kernels of one position,
+        // much padding, more and fewer channels and positions than the products take at once.
+        let cases = [
+            [5, 16, 16, 3, 1, 1, 32, 32],
+            [9, 3, 10, 3, 1, 1, 7, 9],
+            [2, 7, 13, 1, 1, 0, 5, 3],
+            [1, 1, 1, 1, 1, 0, 1, 1],
+            [3, 2, 9, 5, 1, 0, 12, 28],
+            [3, 4, 5, 5, 1, 4, 6, 17],
+            [2, 3, 4, 2, 1, 3, 4, 5],
+            [2, 6, 8, 3, 2, 1, 9, 8],
+            [1, 3, 4, 7, 4, 2, 23, 19],
+            [2, 2, 3, 4, 1, 0, 4, 4],
+        ];
+        for [n, i, o, kernel, stride, padding, height, width] in cases {
+            let conv = Conv {
+                inputs: i,
+                outputs: o,
+                kernel,
+                stride,
+                padding,
+                bias: true,
+            };
+            let random = |dims| Tensor::<4>::random(dims, Distribution::Normal(0.0, 1.0), &device);
+            let weight = random([o, i, kernel, kernel]);
+            let bias = Tensor::random([o], Distribution::Normal(0.0, 1.0), &device);
+            let inputs = (random([n, i, height, width]), weight, bias);
+            let pairs = all(&conv, false, &inputs)
+                .into_iter()
+                .zip(all(&conv, true, &inputs));
+            for (what, (ours, theirs)) in pairs.enumerate() {
+                assert_eq!(ours.len(), theirs.len(), "{conv:?}: quantity {what}");
+                let size = theirs.iter().fold(1.0f32, |m, x| m.max(x.abs()));
+                for (a, b) in ours.iter().zip(&theirs) {
+                    assert!(
+                        (a - b).abs() < 1e-5 * size,
+                        "{conv:?}: quantity {what}: {a} and {b}"
+                    );
+                }
+            }
+            // The same without gradients.
+            let (x, weight, bias) = inputs;
+            let plain = convolve(
+                &conv,
+                x.clone().inner(),
+                weight.clone().inner(),
+                Some(bias.clone().inner()),
+            );
+            let tracked = convolve(&conv, x, weight, Some(bias));
+            let vec = |t: Tensor<4>| t.into_data().try_into_vec::<f32>().expect("f32");
+            assert_eq!(vec(plain), vec(tracked), "{conv:?}");
         }
     }
 }

@@ -1,13 +1,10 @@
-//! Convolutions and their gradients on slices: products with matrices of patches, images side by side on all threads.
+//! Convolutions as products with matrices of patches.
 
+use super::kernel::{IMAGES_PER_SUM, total};
 use super::patches::Geometry;
 use super::product::{Matrix, multiply};
 use rayon::prelude::*;
 use std::cell::Cell;
-
-/// Images whose gradients with respect to weights are added up in one sum; sums are then added in order, so that threads make
-/// no difference.
-const IMAGES_PER_SUM: usize = 4;
 
 thread_local! {
     /// Patches of an image: kept, because memory that is asked for anew has to be cleared by the system.
@@ -38,7 +35,6 @@ fn with_patches_of<T>(geometry: &Geometry, image: &[f32], f: impl FnOnce(Matrix<
     })
 }
 
-/// Outputs of all images, `[image, channel, position]`. `weight` is `[output, input, y, x]`.
 pub(super) fn forward(geometry: &Geometry, images: &[f32], weight: &[f32], bias: Option<&[f32]>) -> Vec<f32> {
     let n = images.len() / geometry.input_len().max(1);
     let mut outputs = vec![0.0; n * geometry.output_len()];
@@ -59,7 +55,6 @@ pub(super) fn forward(geometry: &Geometry, images: &[f32], weight: &[f32], bias:
     outputs
 }
 
-/// Gradient with respect to the images, from that of the outputs.
 pub(super) fn image_gradient(geometry: &Geometry, weight: &[f32], gradients: &[f32]) -> Vec<f32> {
     let n = gradients.len() / geometry.output_len().max(1);
     let mut images = vec![0.0; n * geometry.input_len()];
@@ -82,7 +77,6 @@ pub(super) fn image_gradient(geometry: &Geometry, weight: &[f32], gradients: &[f
     images
 }
 
-/// Gradient with respect to the weight, `[output, input, y, x]`, from that of the outputs.
 pub(super) fn weight_gradient(geometry: &Geometry, images: &[f32], gradients: &[f32]) -> Vec<f32> {
     let (input_len, output_len) = (geometry.input_len().max(1), geometry.output_len().max(1));
     let (outputs, positions) = (geometry.conv.outputs, geometry.positions());
@@ -100,12 +94,5 @@ pub(super) fn weight_gradient(geometry: &Geometry, images: &[f32], gradients: &[
             sum
         })
         .collect();
-    let mut sums = sums.into_iter();
-    let mut total = sums
-        .next()
-        .unwrap_or_else(|| vec![0.0; outputs * geometry.patch_len()]);
-    for sum in sums {
-        total.iter_mut().zip(sum).for_each(|(total, part)| *total += part);
-    }
-    total
+    total(sums, outputs * geometry.patch_len())
 }
