@@ -15,7 +15,7 @@ use crate::prune::{PruneOptions, Pruner, Scope as PruneScope, Score, apply, mask
 use crate::sensitivity::{Estimate, write_sensitivities};
 use crate::shared::{FinetuneOptions, to_parameters};
 use crate::task::{DataOptions, open_data};
-use crate::train::{Constraint, Free, OptimizerState, Schedule, TrainOptions, TrainingRun};
+use crate::train::{Constraint, Free, OptimizerState, Schedule, Teacher, TrainOptions, TrainingRun};
 use crate::{Error, Parameters, Result, Selection, fold};
 use burn::tensor::Device;
 use serde::{Deserialize, Serialize};
@@ -118,14 +118,14 @@ impl Run<'_> {
 
     /// The dense and the pruned network of one seed, from their files if they are there.
     fn networks(&self, seed: u64, say: &mut dyn FnMut(&str)) -> Result<(Parameters, Parameters)> {
-        let mut run = |stage: &str, augmented: bool, options: &TrainOptions, start, kind: Kind| {
+        let mut run = |stage: &str, augmented: bool, options: &TrainOptions, start, kind: Kind, teacher| {
             let path = self.path(&format!("{stage}-{seed}.training.safetensors"));
             let run = TrainingRun {
                 network: self.network,
                 examples: if augmented { self.augmented } else { self.plain },
                 device: self.device,
                 options,
-                teacher: None,
+                teacher,
                 path: Some(&path),
             };
             let mut report = |r: &crate::train::EpochReport| {
@@ -159,8 +159,11 @@ impl Run<'_> {
             start.clone()
         } else {
             let start = Parameters::random(self.network, seed);
-            run("dense", false, &adam(dense, rates[0], seed), start, Kind::Dense)?
+            let options = adam(dense, rates[0], seed);
+            run("dense", false, &options, start, Kind::Dense, None)?
         };
+        let temperature = self.setting.temperature;
+        let teacher = temperature.map(|t| Teacher::new(&dense, t, self.device));
         let keep = (self.setting.keep * self.network.n_trainable() as f64).round() as usize;
         let pruned = run(
             "pruned",
@@ -168,6 +171,7 @@ impl Run<'_> {
             &adam(prune, rates[1], seed + 100),
             dense.clone(),
             Kind::Prune(keep),
+            teacher.as_ref(),
         )?;
         let mut tuned = run(
             "augmented",
@@ -175,6 +179,7 @@ impl Run<'_> {
             &adam(augmented, rates[2], seed + 200),
             pruned,
             Kind::Fixed,
+            teacher.as_ref(),
         )?;
         fold(self.network, &mut tuned)?;
         Ok((dense, tuned))

@@ -29,6 +29,9 @@ pub(super) struct Setting {
     pub(super) epochs: [usize; 4],
     /// Highest rates of learning of the first three.
     pub(super) rates: [f64; 3],
+    /// Softens the answers of the network that is pruned, from which the pruned one learns in place of labels: for a network that
+    /// knows its training set by heart.
+    pub(super) temperature: Option<f32>,
     pub(super) estimate: Estimate,
 }
 
@@ -47,6 +50,7 @@ impl Setting {
                 prunes_augmented: false,
                 epochs: [10, 12, 5, 1],
                 rates: [2e-3, 1e-3, 1e-3],
+                temperature: None,
                 estimate: Estimate {
                     batch: 100,
                     ..Estimate::new(Estimator::Hessian, ALL)
@@ -60,6 +64,7 @@ impl Setting {
                 prunes_augmented: true,
                 epochs: [0, 12, 8, 2],
                 rates: [0.0, 1e-3, 5e-4],
+                temperature: Some(4.0),
                 estimate: Estimate::new(Estimator::Hessian, 5000),
             }),
             // The paper took no Hessian of AlexNet.
@@ -71,6 +76,7 @@ impl Setting {
                 prunes_augmented: true,
                 epochs: [0, 6, 3, 1],
                 rates: [0.0, 1e-4, 5e-5],
+                temperature: None,
                 estimate: Estimate {
                     batch: 64,
                     ..Estimate::new(Estimator::SqrtAdam, 50_000)
