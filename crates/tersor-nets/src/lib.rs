@@ -31,7 +31,7 @@ pub mod train;
 
 pub use device::open_device;
 pub use error::{Error, Result};
-pub use fold::{fold, fold_sensitivities};
+pub use fold::{fold, fold_sensitivities, unfold};
 pub use lockstep::{Sides, Visit, lockstep};
 pub use parameters::Parameters;
 pub use selection::{Selection, Subset};

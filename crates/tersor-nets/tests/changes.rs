@@ -14,11 +14,11 @@ use tersor::{Silent, compress};
 use tersor_codec::{Coder, Limits, QuantizedCheckpoint, TensorData};
 use tersor_nets::evaluate::{EvaluateOptions, Scores, evaluate};
 use tersor_nets::examples::Examples as _;
-use tersor_nets::graph::{Network, Role};
+use tersor_nets::graph::{Mode, Network, Role, Unobserved, Weights};
 use tersor_nets::prune::{PruneOptions, Pruner, Scope as PruneScope, Score, count};
 use tersor_nets::shared::{FinetuneOptions, Match, finetune, repair, to_parameters};
 use tersor_nets::train::{Free, Optimizer, Schedule, TrainOptions, TrainingRun};
-use tersor_nets::{Error, Parameters, fold, open_device};
+use tersor_nets::{Error, Parameters, fold, open_device, unfold};
 
 fn score(network: &Network, parameters: &Parameters, n: usize, reference: Option<&Scores>) -> Scores {
     let options = EvaluateOptions {
@@ -108,6 +108,34 @@ fn folding_keeps_the_function() {
     }
     let mean = network.parameter("bn2.running_mean").unwrap();
     assert!(after.values(mean).iter().all(|m| *m == 0.0));
+}
+
+#[test]
+fn unfolding_keeps_the_function_and_gives_it_to_training() {
+    let network = tiny();
+    let mut folded = trained(&network, 3, None);
+    fold(&network, &mut folded).unwrap();
+    let (examples, device) = (tiny_examples(50, 1), open_device("cpu").unwrap());
+    let batches = [examples.batch(&(0..50).collect::<Vec<_>>(), None).unwrap()];
+    let mut unfolded = folded.clone();
+    unfold(&network, &mut unfolded, &batches, &device).unwrap();
+    assert_ne!(folded, unfolded);
+    let outputs = |parameters: &Parameters, mode: Mode| {
+        let weights = Weights::new(parameters, &device, false);
+        let input = batches[0].to_device(&device);
+        let output = network.forward(&weights, input, mode, &mut Unobserved).unwrap();
+        tersor_nets::gradient::to_logits(output).unwrap().values
+    };
+    let before = outputs(&folded, Mode::Evaluate);
+    for mode in [Mode::Evaluate, Mode::Train] {
+        let after = outputs(&unfolded, mode);
+        for (a, b) in before.iter().zip(&after) {
+            assert!((a - b).abs() < 1e-3 * (1.0 + a.abs()), "{mode:?}: {a} {b}");
+        }
+    }
+    // The folded one is another function to training.
+    let apart = outputs(&folded, Mode::Train).into_iter().zip(&before);
+    assert!(apart.into_iter().any(|(a, b)| (a - b).abs() > 0.1));
 }
 
 #[test]

@@ -66,7 +66,7 @@ fn at_equal_size_the_network_stays_closer_to_the_original_than_without_data() {
             &Silent,
         )
         .unwrap();
-        assert_eq!(found.layers.len(), 4);
+        assert_eq!(found.quantized.layers.len(), 4);
         assert_eq!((found.repair.n_normalised, found.repair.n_biased), (2, 2));
         let size = file.bytes.len() as f64 / bytes as f64;
         assert!((0.95..=1.0).contains(&size), "{coder}: {size}");

@@ -12,8 +12,12 @@ use support::small::{decoded, examples, scores, small, trained};
 use tersor::options::{CompressOptions, Target};
 use tersor::{Compressor, Silent};
 use tersor_codec::{Codebook, Coder, Limits, QuantizedCheckpoint, TensorData};
+use tersor_nets::examples::calibration_batches;
 use tersor_nets::graph::Network;
-use tersor_nets::shrink::{AccuracyGoal, ShrinkOptions, ShrinkTask, Shrunk, shrink, shrink_to_accuracy};
+use tersor_nets::sequential::{SequentialOptions, SequentialTarget, compress};
+use tersor_nets::shrink::{
+    AccuracyGoal, Rounding, ShrinkOptions, ShrinkTask, Shrunk, shrink, shrink_to_accuracy,
+};
 use tersor_nets::train::{Optimizer, Schedule, Teacher, TrainOptions};
 use tersor_nets::{Device, Parameters, Result, open_device};
 
@@ -40,6 +44,7 @@ fn options() -> ShrinkOptions {
         prune: training(6, 2e-3),
         stage: training(2, 1e-3),
         n_stages: 3,
+        rounding: Rounding::Weights,
         coder: Coder::Context,
     }
 }
@@ -116,6 +121,45 @@ fn a_shrunken_network_is_far_better_than_a_compressed_one_of_its_size() {
     let start = Parameters::random(&network, 1);
     let refused = run(&network, &start, &device, folder.path(), &options(), None).unwrap_err();
     assert!(refused.to_string().contains("weights"), "{refused}");
+}
+
+#[test]
+fn layers_rounded_while_others_train_beat_those_that_are_only_rounded() {
+    let (network, device) = (small(), open_device("cpu").unwrap());
+    let original = trained(&network, &device);
+    let folder = tempfile::tempdir().unwrap();
+    let bytes = BYTES;
+    let options = ShrinkOptions {
+        bytes,
+        prune: training(0, 1e-3),
+        stage: training(3, 1e-3),
+        n_stages: 2,
+        rounding: Rounding::Layers,
+        ..options()
+    };
+    let (shrunk, epochs) = run(&network, &original, &device, folder.path(), &options, None).unwrap();
+    assert_eq!(epochs, 2 * 3);
+    let size = shrunk.bytes.len() as f64 / bytes as f64;
+    assert!((0.93..=1.0).contains(&size), "{size} of the size");
+
+    let (_, rounded) = compress(
+        &network,
+        &original,
+        &calibration_batches(&examples(1500, 1), 750, 0).unwrap(),
+        &device,
+        (SequentialTarget::SizeBytes(bytes), &SequentialOptions::default()),
+        &CompressOptions::default(),
+        &Silent,
+    )
+    .unwrap();
+    let accuracy = |file: &[u8]| accuracy(&network, file, &device);
+    let (ours, theirs) = (accuracy(&shrunk.bytes), accuracy(&rounded.bytes));
+    eprintln!("accuracy in {bytes} bytes: {ours:.3} trained, {theirs:.3} rounded");
+    assert!(ours > theirs, "{ours} {theirs}");
+
+    // The same again takes no training.
+    let (again, epochs) = run(&network, &original, &device, folder.path(), &options, None).unwrap();
+    assert!(again.bytes == shrunk.bytes && epochs == 0, "{epochs} epochs");
 }
 
 #[test]

@@ -272,6 +272,14 @@ pub(crate) struct SensitivityArgs {
 
 /// What a parameter is worth.
 #[derive(Clone, Copy, Debug, ValueEnum, PartialEq, Eq)]
+pub(crate) enum RoundingArg {
+    /// The most sensitive weights of all layers.
+    Weights,
+    /// The first layers, with errors fed back as in `net compress`: for networks that are not pruned.
+    Layers,
+}
+
+#[derive(Clone, Copy, Debug, ValueEnum, PartialEq, Eq)]
 pub(crate) enum ScoreArg {
     /// Its magnitude.
     Magnitude,
@@ -414,6 +422,9 @@ pub(crate) struct ShrinkArgs {
     /// Stages of rounding.
     #[arg(long, value_name = "N", default_value_t = 4)]
     pub(crate) stages: usize,
+    /// What is rounded first.
+    #[arg(long, value_enum, default_value = "weights")]
+    pub(crate) rounding: RoundingArg,
     /// Passes over the training set in each stage.
     #[arg(long, value_name = "N", default_value_t = 3)]
     pub(crate) stage_epochs: usize,

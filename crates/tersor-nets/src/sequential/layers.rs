@@ -1,14 +1,14 @@
 //! What is done at each layer while original and quantized network run side by side.
 
 use super::moments::PairMoments;
-use super::{LayerReport, Pass, SequentialOptions};
+use super::{LayerReport, Pass, Quantized, SequentialOptions};
 use crate::graph::{Network, Node, Op};
 use crate::lockstep::{Sides, Visit};
 use crate::shared::{RepairReport, repair_layer};
 use crate::{Error, Parameters, Result};
 use tersor::Progress;
-use tersor::codec::{Coder, ContextPrices, Dtype, TensorInfo};
-use tersor::feedback::{Gram, Layer, LayerSymbols, Prices, Problem, Span, quantize, step};
+use tersor::codec::{Dtype, TensorInfo};
+use tersor::feedback::{Gram, Layer, Prices, Problem, Span, quantize, step};
 
 /// Quantizes each convolution and linear layer in view of what reaches it, and repairs what follows.
 pub(super) struct Quantize<'a> {
@@ -17,18 +17,14 @@ pub(super) struct Quantize<'a> {
     pub(super) options: &'a SequentialOptions,
     /// Parameters that layers are quantized in; others are left alone.
     pub(super) is_layer: &'a [bool],
-    pub(super) prices: Option<ContextPrices>,
-    pub(super) symbols: Vec<(String, LayerSymbols)>,
-    pub(super) layers: Vec<LayerReport>,
+    pub(super) quantized: Quantized,
+    /// As it was when the first layers were quantized that are asked for.
+    pub(super) first: Quantized,
     pub(super) repair: RepairReport,
     pub(super) progress: &'a dyn Progress,
 }
 
 impl Quantize<'_> {
-    pub(super) fn prices(coder: Coder) -> Option<ContextPrices> {
-        (coder == Coder::Context).then(ContextPrices::new)
-    }
-
     fn layer(
         &mut self,
         node: &Node,
@@ -67,18 +63,22 @@ impl Quantize<'_> {
             slope,
             sensitivity,
         );
-        let prices = self.prices.as_mut().map_or(Prices::Order0, Prices::Context);
+        let quantized = &mut self.quantized;
+        let prices = quantized.prices.as_mut().map_or(Prices::Order0, Prices::Context);
         let layer = quantize(&info, &[problem], step, slope, prices)?;
         let values = changed.values_mut(parameter).iter_mut().zip(&layer.symbols);
         values.for_each(|(value, &symbol)| *value = layer.grid.value(symbol.into()));
-        self.layers.push(LayerReport {
+        quantized.layers.push(LayerReport {
             name: spec.name.clone(),
             n_weights: weights.len(),
             step: f64::from(step),
             n_levels: layer.grid.n_levels,
             loss: layer.report.distortion,
         });
-        self.symbols.push((spec.name.clone(), layer));
+        quantized.symbols.push((spec.name.clone(), layer));
+        if quantized.symbols.len() == self.pass.stop {
+            self.first = quantized.clone();
+        }
         Ok(())
     }
 }

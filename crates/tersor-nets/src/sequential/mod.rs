@@ -16,6 +16,7 @@ mod layers;
 mod moments;
 mod target;
 
+pub(crate) use target::Passes;
 pub use target::{SequentialTarget, compress};
 
 use crate::examples::Batch;
@@ -26,7 +27,7 @@ use crate::{Parameters, Result};
 use burn::tensor::Device;
 use serde::Serialize;
 use tersor::Progress;
-use tersor::codec::Coder;
+use tersor::codec::{Coder, ContextPrices};
 use tersor::feedback::{FeedbackConfig, LayerSymbols};
 
 /// Settings of all passes.
@@ -71,21 +72,43 @@ pub struct LayerReport {
     pub loss: f64,
 }
 
+/// Layers that are quantized, in the order of execution.
+#[derive(Clone, Debug)]
+pub struct Quantized {
+    /// Names and symbols.
+    pub symbols: Vec<(String, LayerSymbols)>,
+    /// What became of them.
+    pub layers: Vec<LayerReport>,
+    /// What the coder has learned from them.
+    prices: Option<ContextPrices>,
+}
+
+impl Quantized {
+    /// None yet, in a file of a coder.
+    pub(crate) fn nothing(coder: Coder) -> Self {
+        Self {
+            symbols: Vec::new(),
+            layers: Vec::new(),
+            prices: (coder == Coder::Context).then(ContextPrices::new),
+        }
+    }
+}
+
 /// A network quantized layer by layer.
 #[derive(Clone, Debug)]
 pub struct Sequential {
     /// The parameters: weights of quantized layers as they were, the others repaired.
     pub parameters: Parameters,
-    /// Names and symbols of quantized layers.
-    pub symbols: Vec<(String, LayerSymbols)>,
-    /// Layers in the order of execution.
-    pub layers: Vec<LayerReport>,
+    /// All layers.
+    pub quantized: Quantized,
+    /// Those of the first [`Pass::stop`].
+    pub(crate) first: Quantized,
     /// What was repaired.
     pub repair: RepairReport,
 }
 
 /// Which parameters are the weights of convolutions or linear layers and of nothing else.
-fn layer_weights(network: &Network) -> Vec<bool> {
+pub(crate) fn layer_weights(network: &Network) -> Vec<bool> {
     let mut uses = vec![0; network.parameters.len()];
     let mut is_layer = vec![false; network.parameters.len()];
     for node in &network.nodes {
@@ -110,6 +133,10 @@ pub struct Pass<'a> {
     pub changed: &'a Parameters,
     /// Of each parameter's elements on average, in loss per squared weight; 1 for parameters beyond the last.
     pub sensitivities: &'a [f64],
+    /// Layers that are on their levels already, in both networks.
+    pub begun: &'a Quantized,
+    /// How many layers [`Sequential::first`] has.
+    pub stop: usize,
 }
 
 /// Quantizes a network in one pass over it.
@@ -124,7 +151,10 @@ pub fn quantize(
     options: &SequentialOptions,
     progress: &dyn Progress,
 ) -> Result<Sequential> {
-    let is_layer = layer_weights(network);
+    let mut is_layer = layer_weights(network);
+    for (is_layer, spec) in is_layer.iter_mut().zip(&network.parameters) {
+        *is_layer &= pass.begun.symbols.iter().all(|(name, _)| *name != spec.name);
+    }
     let original = pass.original;
     let mut changed = pass.changed.clone();
     let mut visitor = layers::Quantize {
@@ -132,16 +162,15 @@ pub fn quantize(
         pass,
         options,
         is_layer: &is_layer,
-        prices: layers::Quantize::prices(options.coder),
-        symbols: Vec::new(),
-        layers: Vec::new(),
+        quantized: pass.begun.clone(),
+        first: pass.begun.clone(),
         repair: RepairReport::default(),
         progress,
     };
     lockstep(network, original, &mut changed, batches, device, &mut visitor)?;
     let layers::Quantize {
-        symbols,
-        layers,
+        quantized,
+        first,
         repair,
         ..
     } = visitor;
@@ -156,8 +185,8 @@ pub fn quantize(
     }
     Ok(Sequential {
         parameters,
-        symbols,
-        layers,
+        quantized,
+        first,
         repair,
     })
 }

@@ -1,6 +1,6 @@
 //! From a network to a file of a given size or slope.
 
-use super::{Pass, Sequential, SequentialOptions, quantize};
+use super::{Pass, Quantized, Sequential, SequentialOptions, quantize};
 use crate::examples::Batch;
 use crate::graph::{Network, Role};
 use crate::shared::to_parameters;
@@ -35,22 +35,24 @@ pub enum SequentialTarget {
 }
 
 /// Everything that passes have in common.
-struct Passes<'a> {
-    network: &'a Network,
-    original: &'a Parameters,
+pub(crate) struct Passes<'a> {
+    pub(crate) network: &'a Network,
+    pub(crate) original: &'a Parameters,
     /// The original without view of data: guesses, embeddings and what is not a layer.
-    plain: Compressor<'a>,
-    sensitivities: Vec<f64>,
-    batches: &'a [Batch],
-    device: &'a Device,
-    options: &'a SequentialOptions,
-    progress: &'a dyn Progress,
+    pub(crate) plain: Compressor<'a>,
+    pub(crate) batches: &'a [Batch],
+    pub(crate) device: &'a Device,
+    pub(crate) options: &'a SequentialOptions,
+    /// Layers that are on their levels already, and with how many one wants to go on.
+    pub(crate) begun: (&'a Quantized, usize),
+    pub(crate) progress: &'a dyn Progress,
 }
 
 impl Passes<'_> {
     /// A file at one slope.
     fn at(&self, slope: f64) -> Result<(Sequential, Compressed)> {
         let start = self.start(slope)?;
+        let sensitivities: Vec<f64> = self.plain.plan().tensors.iter().map(|t| t.mean_h).collect();
         self.progress.start("layers", self.network.nodes.len() as u64 - 1);
         let found = quantize(
             self.network,
@@ -58,7 +60,9 @@ impl Passes<'_> {
                 slope,
                 original: self.original,
                 changed: &start,
-                sensitivities: &self.sensitivities,
+                sensitivities: &sensitivities,
+                begun: self.begun.0,
+                stop: self.begun.1,
             },
             self.batches,
             self.device,
@@ -70,7 +74,7 @@ impl Passes<'_> {
         let compressor = Compressor::with_symbols(
             &checkpoint,
             self.plain.options().clone(),
-            found.symbols.iter().cloned(),
+            found.quantized.symbols.iter().cloned(),
             self.progress,
         )?;
         let compressed = compressor.compress(&Target::Slope(slope), self.progress)?;
@@ -94,11 +98,21 @@ impl Passes<'_> {
         Ok(start)
     }
 
-    /// The best file within a size.
-    fn within(&self, bytes: u64) -> Result<(Sequential, Compressed)> {
-        let plain = self.plain.compress(&Target::SizeBytes(bytes), self.progress)?;
+    /// The best file within a size, and its slope; the search begins at a slope, if one is given.
+    pub(crate) fn within(&self, bytes: u64, start: Option<f64>) -> Result<(f64, (Sequential, Compressed))> {
+        let start = match start {
+            Some(start) => start,
+            None => {
+                FIRST_GUESS
+                    * self
+                        .plain
+                        .compress(&Target::SizeBytes(bytes), self.progress)?
+                        .report
+                        .slope
+            }
+        };
         let mut pass = 0;
-        let found = SEARCH.run(FIRST_GUESS * plain.report.slope, |slope| {
+        let found = SEARCH.run(start, |slope| {
             pass += 1;
             let found = self.at(slope)?;
             let size = found.1.bytes.len();
@@ -106,7 +120,7 @@ impl Passes<'_> {
                 .note(&format!("pass {pass}: {size} bytes, slope {slope:.2e}"));
             Ok((size as f64 / bytes as f64, found))
         })?;
-        found.map(|(_, file)| file).ok_or_else(|| {
+        found.ok_or_else(|| {
             Error::Input(format!(
                 "no file of at most {bytes} bytes was found in {MAX_PASSES} passes; give a slope, or allow more"
             ))
@@ -133,15 +147,15 @@ pub fn compress(
     let passes = Passes {
         network,
         original,
-        sensitivities: plain.plan().tensors.iter().map(|t| t.mean_h).collect(),
         plain,
         batches,
         device,
         options,
+        begun: (&Quantized::nothing(options.coder), 0),
         progress,
     };
     match target {
         SequentialTarget::Slope(slope) => passes.at(slope),
-        SequentialTarget::SizeBytes(bytes) => passes.within(bytes),
+        SequentialTarget::SizeBytes(bytes) => Ok(passes.within(bytes, None)?.1),
     }
 }

@@ -33,6 +33,13 @@ impl Frozen {
         }
     }
 
+    /// Keeps all elements of a parameter where they are.
+    pub(super) fn fix(&mut self, parameter: usize, values: &[f32]) {
+        if let Some(kept) = self.values.get_mut(parameter) {
+            *kept = values.iter().copied().map(Some).collect();
+        }
+    }
+
     /// The value that an element stays at.
     pub(super) fn at(&self, parameter: usize, element: usize) -> Option<f32> {
         self.values.get(parameter)?.get(element).copied().flatten()

@@ -6,6 +6,7 @@ use crate::sensitivity::Diagonal;
 use crate::slope::SizeSearch;
 use crate::{Error, Parameters, Result, fold};
 use std::path::{Path, PathBuf};
+use tersor::checkpoint::Checkpoint;
 use tersor::codec::{Coder, ContextPrices, Dtype, TensorInfo};
 use tersor::feedback::{LayerSymbols, Prices, Source, quantize_plain, step_for_slope};
 use tersor::options::{CompressOptions, Target};
@@ -148,27 +149,29 @@ impl<'a> Layers<'a> {
         slope: f64,
         bytes: u64,
     ) -> Result<Vec<u8>> {
-        let at = |slope: f64| {
-            let file = self.compress(parameters, symbols, slope)?;
-            Ok((file.len() as f64 / bytes as f64, file))
-        };
-        Ok(search(slope, 1.0, at)?.1)
+        let checkpoint = folded(self.network, parameters)?;
+        let (given, options) = (self.named(symbols), self.options());
+        fill(&checkpoint, &given, &options, slope, bytes)
+    }
+
+    fn named(&self, symbols: &[Symbols]) -> Vec<(String, LayerSymbols)> {
+        let name = |i: usize| self.network.parameters.get(i).map_or("", |p| &p.name);
+        let named = symbols
+            .iter()
+            .map(|s| (name(s.parameter).to_owned(), s.layer.clone()));
+        named.collect()
+    }
+
+    fn options(&self) -> CompressOptions {
+        CompressOptions::default()
+            .with_sensitivity(&self.sensitivity)
+            .with_coder(Some(self.coder))
     }
 
     /// The file of these symbols, and of the rest at a slope.
     fn compress(&self, parameters: &Parameters, symbols: &[Symbols], slope: f64) -> Result<Vec<u8>> {
-        let mut folded = parameters.clone();
-        fold(self.network, &mut folded)?;
-        let checkpoint = folded.to_checkpoint()?;
-        let options = CompressOptions::default()
-            .with_sensitivity(&self.sensitivity)
-            .with_coder(Some(self.coder));
-        let name = |i: usize| self.network.parameters.get(i).map_or("", |p| &p.name);
-        let given = symbols
-            .iter()
-            .map(|s| (name(s.parameter).to_owned(), s.layer.clone()));
-        let compressor = Compressor::with_symbols(&checkpoint, options, given, &Silent)?;
-        Ok(compressor.compress(&Target::Slope(slope), &Silent)?.bytes)
+        let checkpoint = folded(self.network, parameters)?;
+        compress(&checkpoint, &self.named(symbols), &self.options(), slope)
     }
 
     /// Steps for a slope, each where a bit buys as much loss as the slope says.
@@ -237,6 +240,43 @@ impl<'a> Layers<'a> {
         let limit = limit as f64 / bytes as f64;
         search(slope, limit, |slope| self.size(parameters, frozen, slope, bytes))
     }
+}
+
+/// The checkpoint of a network with its normalisation folded.
+pub(super) fn folded(network: &Network, parameters: &Parameters) -> Result<Checkpoint> {
+    let mut folded = parameters.clone();
+    fold(network, &mut folded)?;
+    folded.to_checkpoint()
+}
+
+/// The file of these symbols, and of the rest of a checkpoint at a slope.
+fn compress(
+    checkpoint: &Checkpoint,
+    symbols: &[(String, LayerSymbols)],
+    options: &CompressOptions,
+    slope: f64,
+) -> Result<Vec<u8>> {
+    let given = symbols.iter().cloned();
+    let compressor = Compressor::with_symbols(checkpoint, options.clone(), given, &Silent)?;
+    Ok(compressor.compress(&Target::Slope(slope), &Silent)?.bytes)
+}
+
+/// The file of these symbols, in which the rest takes what is left of the bytes; the slope is where to begin.
+///
+/// # Errors
+/// [`Error::Size`] if that is not enough.
+pub(super) fn fill(
+    checkpoint: &Checkpoint,
+    symbols: &[(String, LayerSymbols)],
+    options: &CompressOptions,
+    slope: f64,
+    bytes: u64,
+) -> Result<Vec<u8>> {
+    let at = |slope: f64| {
+        let file = compress(checkpoint, symbols, options, slope)?;
+        Ok((file.len() as f64 / bytes as f64, file))
+    };
+    Ok(search(slope, 1.0, at)?.1)
 }
 
 /// The slope of the file of a size, in units of what is wanted, just below 1, and what came with it; the smallest up to `limit` will do.

@@ -3,7 +3,8 @@
 //! First the least valuable weights go, while the others train ([`Pruner`]), and what is left is brought into canonical order
 //! ([`canon`]). Then, in a few stages, the most sensitive weights that are
 //! still free are rounded to their grids at the prices of the file's coder and stay there, and the others train on to make up for it; in
-//! the last stage only biases and normalisation are left to train. Sizes are those of real files.
+//! the last stage only biases and normalisation are left to train. Sizes are those of real files. [`Rounding::Layers`] rounds the
+//! first layers in place of the most sensitive weights, as [`sequential`](crate::sequential) does.
 //!
 //! Everything that takes long is saved after each epoch in a folder: a killed run goes on from there, since all else is computed anew the
 //! same way.
@@ -13,20 +14,21 @@
 //! W. Dally, "Learning both weights and connections", 2015, for pruning and training in turns.
 
 mod accuracy;
+mod by_layers;
 mod freeze;
 mod layers;
 
 pub use accuracy::{AccuracyGoal, Accurate, shrink_to_accuracy};
 
 use crate::canon::canon;
-use crate::examples::Examples;
+use crate::examples::{Examples, calibration_batches};
 use crate::graph::Network;
 use crate::prune::{PruneOptions, Pruner, Scope, Score, count};
 use crate::sensitivity::{
     AdamOptions, Diagonal, Recorded, adam_moments, read_sensitivities, write_sensitivities,
 };
 use crate::train::{EpochReport, OptimizerState, Teacher, TrainOptions, TrainingRun};
-use crate::{Error, Parameters, Result, digest, fold_sensitivities};
+use crate::{Error, Parameters, Result, digest, fold_sensitivities, unfold};
 use burn::tensor::Device;
 use freeze::Frozen;
 use layers::{Layers, survivors_for};
@@ -44,6 +46,8 @@ const FLOOR: f64 = 0.05;
 /// Sensitivities of networks that are not pruned are gathered on so many examples, in batches of so many.
 const SAMPLES: usize = 5000;
 const BATCH: usize = 50;
+/// Examples that normalisation is brought back from folding by, and whose moments errors are fed back through.
+const CALIBRATION: usize = 750;
 /// Share of the size that stages aim at: the rest trains on, and its cost with it.
 const SHARE: f64 = 0.985;
 
@@ -63,6 +67,16 @@ pub struct ShrinkTask<'a> {
     pub progress: &'a dyn Progress,
 }
 
+/// What is rounded first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Rounding {
+    /// The most sensitive weights of all layers.
+    Weights,
+    /// The first layers, with errors fed back.
+    Layers,
+}
+
 /// How to shrink.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct ShrinkOptions {
@@ -76,6 +90,8 @@ pub struct ShrinkOptions {
     pub stage: TrainOptions,
     /// Stages.
     pub n_stages: usize,
+    /// What is rounded in the first of them.
+    pub rounding: Rounding,
     /// The coder of the file, whose prices are used.
     #[serde(skip)]
     pub coder: Coder,
@@ -168,9 +184,24 @@ pub fn shrink(
     mut say: impl FnMut(&str, &EpochReport),
 ) -> Result<Shrunk> {
     claim(task, &start, options)?;
+    let mut start = start;
+    let batches = calibration_batches(task.examples, CALIBRATION, 0)?;
+    unfold(task.network, &mut start, &batches, task.device)?;
     let (mut parameters, state) = prune(task, start, options, &mut say)?;
     let order = canon(task.network, &mut parameters);
     let pruned = count(&parameters, Scope::WeightsAndBiases).0;
+    if options.rounding == Rounding::Layers {
+        let rounded = by_layers::by_layers(task, parameters, options, &batches, &mut say)?;
+        let report = ShrinkReport {
+            bytes: rounded.bytes.len() as u64,
+            survivors: [pruned, count(&rounded.parameters, Scope::WeightsAndBiases).0],
+            slopes: rounded.slopes,
+        };
+        return Ok(Shrunk {
+            bytes: rounded.bytes,
+            report,
+        });
+    }
     let path = task.folder.join("sensitivities.safetensors");
     let measure = || match &state {
         Some(state) => {

@@ -84,7 +84,7 @@ pub(crate) fn run(args: &CompressArgs, common: &Common) -> anyhow::Result<Status
         slope: compressed.report.slope,
         seconds: begun.elapsed().as_secs_f64(),
         repair: found.repair,
-        layers: &found.layers,
+        layers: &found.quantized.layers,
     };
     if args.json {
         output::json(&report)?;
@@ -94,7 +94,7 @@ pub(crate) fn run(args: &CompressArgs, common: &Common) -> anyhow::Result<Status
             output::thousands(bytes as u64),
             report.ratio_paper,
             report.slope,
-            found.layers.len(),
+            found.quantized.layers.len(),
             report.seconds
         ));
     }

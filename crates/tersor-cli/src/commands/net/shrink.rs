@@ -3,7 +3,7 @@
 use super::prune::parse_keep;
 use super::{Task, check_output, open_weights, say_epoch, schedule, target_bytes, teacher};
 use crate::args::Common;
-use crate::args::net::ShrinkArgs;
+use crate::args::net::{RoundingArg, ShrinkArgs};
 use crate::progress::Bar;
 use crate::{Status, output};
 use anyhow::{Context as _, ensure};
@@ -13,7 +13,7 @@ use tersor_nets::evaluate::Evaluation;
 use tersor_nets::examples::Examples as _;
 use tersor_nets::prune::{Scope, count};
 use tersor_nets::shrink::{
-    AccuracyGoal, ShrinkOptions, ShrinkReport, ShrinkTask, shrink, shrink_to_accuracy,
+    AccuracyGoal, Rounding, ShrinkOptions, ShrinkReport, ShrinkTask, shrink, shrink_to_accuracy,
 };
 use tersor_nets::train::{EpochReport, Optimizer};
 
@@ -54,6 +54,10 @@ pub(crate) fn run(args: &ShrinkArgs, common: &Common) -> anyhow::Result<Status> 
         prune: schedule(&args.steps, args.epochs, args.steps.rate, Optimizer::ADAM),
         stage: schedule(&args.steps, args.stage_epochs, args.stage_rate, Optimizer::ADAM),
         n_stages: args.stages,
+        rounding: match args.rounding {
+            RoundingArg::Weights => Rounding::Weights,
+            RoundingArg::Layers => Rounding::Layers,
+        },
         coder: coder.unwrap_or(Coder::Context),
     };
     let folder = &args.folder;

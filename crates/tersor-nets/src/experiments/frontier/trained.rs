@@ -4,7 +4,7 @@ use crate::experiments::adam;
 use crate::experiments::files::{ExperimentTask, FileSpec, Recipe, most_bytes};
 use crate::experiments::split::Split;
 use crate::graph::Network;
-use crate::shrink::{ShrinkOptions, ShrinkTask, shrink};
+use crate::shrink::{Rounding, ShrinkOptions, ShrinkTask, shrink};
 use crate::train::{EpochReport, Free, Teacher, TrainOptions, TrainingRun};
 use crate::{Error, Parameters, Result, Selection, Subset};
 use tersor_codec::Coder;
@@ -30,6 +30,7 @@ struct PerNetwork {
     /// Passes: first training, while pruning, and in each of the stages.
     epochs: [usize; 3],
     n_stages: usize,
+    rounding: Rounding,
     /// Highest rates of learning of the three.
     rates: [f64; 3],
     /// Softens the answers of the network that is begun with, from which the small one learns.
@@ -41,15 +42,18 @@ const DIGITS: PerNetwork = PerNetwork {
     examples: "..55000",
     epochs: [20, 70, 8],
     n_stages: 4,
+    rounding: Rounding::Weights,
     rates: [2e-3, 1e-3, 3e-4],
     temperature: None,
 };
+/// Pruned first, over six passes, and rounded by weights in three stages of two, a ResNet-32 of 30x had 90.95 %.
 const CIFAR: PerNetwork = PerNetwork {
     sizes: &[30.0],
     examples: "0..",
-    epochs: [0, 6, 2],
-    n_stages: 3,
-    rates: [0.0, 1e-3, 3e-4],
+    epochs: [0, 0, 1],
+    n_stages: 4,
+    rounding: Rounding::Layers,
+    rates: [0.0, 0.0, 3e-4],
     temperature: Some(4.0),
 };
 
@@ -198,6 +202,7 @@ impl Recipe for Trained {
             prune: self.options(1, seed),
             stage: self.options(2, seed),
             n_stages: self.recipe.n_stages,
+            rounding: self.recipe.rounding,
             coder: Coder::Context,
         };
         let shrunk = shrink(&work, start, &options, |part, report| say(&epoch(part, report)))?;
