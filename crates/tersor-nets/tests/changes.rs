@@ -224,7 +224,7 @@ fn fine_tuning_lowers_the_loss_and_keeps_symbols_and_zeros() {
     let (examples, device) = (tiny_examples(200, 1), open_device("cpu").unwrap());
     for (method, target) in [
         (Method::KMeans, Target::Levels(4)),
-        (Method::Grid, Target::Bpw(6.0)),
+        (Method::Grid, Target::Bpw(9.0)),
     ] {
         let mut shared = quantized(&parameters, method, target);
         let before = shared.clone();
