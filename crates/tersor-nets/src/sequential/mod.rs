@@ -85,7 +85,7 @@ pub struct Quantized {
 
 impl Quantized {
     /// None yet, in a file of a coder.
-    pub(crate) fn nothing(coder: Coder) -> Self {
+    pub fn nothing(coder: Coder) -> Self {
         Self {
             symbols: Vec::new(),
             layers: Vec::new(),
@@ -102,7 +102,7 @@ pub struct Sequential {
     /// All layers.
     pub quantized: Quantized,
     /// Those of the first [`Pass::stop`].
-    pub(crate) first: Quantized,
+    pub first: Quantized,
     /// What was repaired.
     pub repair: RepairReport,
 }
