@@ -270,7 +270,7 @@ pub(crate) struct SensitivityArgs {
     pub(crate) output: OutputArgs,
 }
 
-/// What a parameter is worth.
+/// What is rounded first.
 #[derive(Clone, Copy, Debug, ValueEnum, PartialEq, Eq)]
 pub(crate) enum RoundingArg {
     /// The most sensitive weights of all layers.
@@ -279,6 +279,7 @@ pub(crate) enum RoundingArg {
     Layers,
 }
 
+/// What a parameter is worth.
 #[derive(Clone, Copy, Debug, ValueEnum, PartialEq, Eq)]
 pub(crate) enum ScoreArg {
     /// Its magnitude.

@@ -55,11 +55,6 @@ impl Geometry {
         self.conv.inputs * self.conv.kernel * self.conv.kernel
     }
 
-    /// Whether the image is its matrix of patches.
-    pub(super) fn is_pointwise(&self) -> bool {
-        (self.conv.kernel, self.conv.stride, self.conv.padding) == (1, 1, 0)
-    }
-
     /// The places at which offset `tap` of the kernel lies inside an axis, and where it lies at the first of them.
     fn inside(&self, tap: usize, axis: usize) -> (Range<usize>, usize) {
         let Conv { stride, padding, .. } = self.conv;

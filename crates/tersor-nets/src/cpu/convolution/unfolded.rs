@@ -26,9 +26,6 @@ fn with_patches<T>(geometry: &Geometry, f: impl FnOnce(&mut [f32]) -> T) -> T {
 /// `f` with the matrix of patches of an image.
 fn with_patches_of<T>(geometry: &Geometry, image: &[f32], f: impl FnOnce(Matrix<'_>) -> T) -> T {
     let (rows, columns) = (geometry.patch_len(), geometry.positions());
-    if geometry.is_pointwise() {
-        return f(Matrix::new(image, rows, columns));
-    }
     with_patches(geometry, |patches| {
         geometry.unfold(image, patches);
         f(Matrix::new(patches, rows, columns))
@@ -65,14 +62,10 @@ pub(super) fn image_gradient(geometry: &Geometry, weight: &[f32], gradients: &[f
         .zip(gradients.par_chunks(geometry.output_len().max(1)))
         .for_each(|(image, gradient)| {
             let gradient = Matrix::new(gradient, outputs, positions);
-            if geometry.is_pointwise() {
-                multiply(image, false, weight, gradient);
-            } else {
-                with_patches(geometry, |patches| {
-                    multiply(patches, false, weight, gradient);
-                    geometry.fold(patches, image);
-                });
-            }
+            with_patches(geometry, |patches| {
+                multiply(patches, false, weight, gradient);
+                geometry.fold(patches, image);
+            });
         });
     images
 }
