@@ -49,6 +49,7 @@ fn options(epochs: usize) -> TrainOptions {
             warmup: 0.1,
             floor: 0.05,
         },
+        mode: Mode::Train,
     }
 }
 

@@ -13,7 +13,7 @@ use tersor::options::{CompressOptions, Target};
 use tersor::{Compressor, Silent};
 use tersor_codec::{Codebook, Coder, Limits, QuantizedCheckpoint, TensorData};
 use tersor_nets::examples::calibration_batches;
-use tersor_nets::graph::Network;
+use tersor_nets::graph::{Mode, Network};
 use tersor_nets::sequential::{SequentialOptions, SequentialTarget, compress};
 use tersor_nets::shrink::{
     AccuracyGoal, Rounding, ShrinkOptions, ShrinkTask, Shrunk, shrink, shrink_to_accuracy,
@@ -34,6 +34,7 @@ fn training(epochs: usize, peak: f64) -> TrainOptions {
             warmup: 0.1,
             floor: 0.05,
         },
+        mode: Mode::Train,
     }
 }
 
@@ -124,24 +125,10 @@ fn a_shrunken_network_is_far_better_than_a_compressed_one_of_its_size() {
 }
 
 #[test]
-fn layers_rounded_while_others_train_beat_those_that_are_only_rounded() {
+fn networks_that_train_on_beat_those_that_are_only_rounded() {
     let (network, device) = (small(), open_device("cpu").unwrap());
     let original = trained(&network, &device);
-    let folder = tempfile::tempdir().unwrap();
     let bytes = BYTES;
-    let options = ShrinkOptions {
-        bytes,
-        prune: training(0, 1e-3),
-        stage: training(3, 1e-3),
-        n_stages: 2,
-        rounding: Rounding::Layers,
-        ..options()
-    };
-    let (shrunk, epochs) = run(&network, &original, &device, folder.path(), &options, None).unwrap();
-    assert_eq!(epochs, 2 * 3);
-    let size = shrunk.bytes.len() as f64 / bytes as f64;
-    assert!((0.93..=1.0).contains(&size), "{size} of the size");
-
     let (_, rounded) = compress(
         &network,
         &original,
@@ -153,13 +140,51 @@ fn layers_rounded_while_others_train_beat_those_that_are_only_rounded() {
     )
     .unwrap();
     let accuracy = |file: &[u8]| accuracy(&network, file, &device);
-    let (ours, theirs) = (accuracy(&shrunk.bytes), accuracy(&rounded.bytes));
-    eprintln!("accuracy in {bytes} bytes: {ours:.3} trained, {theirs:.3} rounded");
-    assert!(ours > theirs, "{ours} {theirs}");
+    let theirs = accuracy(&rounded.bytes);
+    for rounding in [Rounding::Layers, Rounding::Through] {
+        let options = ShrinkOptions {
+            bytes,
+            prune: training(0, 1e-3),
+            stage: training(10, 1e-3),
+            n_stages: 2,
+            rounding,
+            ..options()
+        };
+        let (folder, stopped) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+        let task = ShrinkTask {
+            network: &network,
+            examples: &examples(1500, 1),
+            device: &device,
+            teacher: None,
+            folder: folder.path(),
+            progress: &Silent,
+        };
+        let (mut epochs, all) = (0, options.n_stages * options.stage.epochs);
+        let shrunk = shrink(&task, original.clone(), &options, |_, _| {
+            epochs += 1;
+            if epochs == all {
+                // As it was left before the last.
+                for entry in std::fs::read_dir(folder.path()).unwrap() {
+                    let path = entry.unwrap().path();
+                    std::fs::copy(&path, stopped.path().join(path.file_name().unwrap())).unwrap();
+                }
+            }
+        })
+        .unwrap();
+        assert_eq!(epochs, all);
+        let size = shrunk.bytes.len() as f64 / bytes as f64;
+        assert!((0.93..=1.0).contains(&size), "{size} of the size");
+        let ours = accuracy(&shrunk.bytes);
+        eprintln!("{rounding:?}: accuracy in {bytes} bytes: {ours:.3} trained, {theirs:.3} rounded");
+        assert!(ours > theirs, "{ours} {theirs}");
 
-    // The same again takes no training.
-    let (again, epochs) = run(&network, &original, &device, folder.path(), &options, None).unwrap();
-    assert!(again.bytes == shrunk.bytes && epochs == 0, "{epochs} epochs");
+        // One that was stopped goes on, and the same again takes no training.
+        for (folder, left) in [(&stopped, 1), (&stopped, 0), (&folder, 0)] {
+            let (again, epochs) = run(&network, &original, &device, folder.path(), &options, None).unwrap();
+            assert_eq!(epochs, left);
+            assert!(again.bytes == shrunk.bytes, "{rounding:?}, {left} left");
+        }
+    }
 }
 
 #[test]

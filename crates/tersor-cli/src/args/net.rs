@@ -128,6 +128,9 @@ pub(crate) struct StepArgs {
     /// Learn the answers of the network that is begun with instead of labels, both softened by this temperature.
     #[arg(long, value_name = "T")]
     pub(crate) distill: Option<f32>,
+    /// Learn them for mixtures of two images each: better where the network knows its training images by heart.
+    #[arg(long, requires = "distill")]
+    pub(crate) mix: bool,
 }
 
 /// How to train.
@@ -277,6 +280,8 @@ pub(crate) enum RoundingArg {
     Weights,
     /// The first layers, with errors fed back as in `net compress`: for networks that are not pruned.
     Layers,
+    /// All weights, in every step: those behind them train on. Passes of all stages are one training.
+    Through,
 }
 
 /// What a parameter is worth.

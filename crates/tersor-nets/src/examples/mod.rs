@@ -1,8 +1,10 @@
 //! Labelled examples in batches.
 
 mod folder;
+mod mixed;
 
 pub use folder::FolderExamples;
+pub use mixed::Mixed;
 
 use crate::Result;
 use crate::graph::Value;

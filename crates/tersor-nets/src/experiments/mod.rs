@@ -12,6 +12,7 @@ mod record;
 mod split;
 mod table1;
 
+use crate::graph::Mode;
 use crate::train::{Optimizer, Schedule, TrainOptions};
 
 pub use comparison::{Comparison, Correlation, Expansion, Panel, Question};
@@ -36,5 +37,6 @@ fn adam(epochs: usize, peak: f64, seed: u64) -> TrainOptions {
             warmup: 0.1,
             floor: 0.01,
         },
+        mode: Mode::Train,
     }
 }

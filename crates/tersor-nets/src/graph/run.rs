@@ -3,13 +3,15 @@
 use super::{Input, Network, Node, Op, Value};
 use crate::{Error, Parameters, Result};
 use burn::tensor::{Device, Tensor, TensorData};
+use serde::{Deserialize, Serialize};
 
 mod attention;
 mod image;
 mod vector;
 
 /// Whether batch-norm uses the batch's statistics and dropout drops.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
 pub enum Mode {
     /// As the network is used: running statistics, no dropout.
     Evaluate,

@@ -16,7 +16,7 @@ mod layers;
 mod moments;
 mod target;
 
-pub(crate) use target::Passes;
+pub(crate) use target::{CLOSE, Passes};
 pub use target::{SequentialTarget, compress};
 
 use crate::examples::Batch;

@@ -15,10 +15,12 @@ use tersor::{Compressed, Compressor, Progress};
 const MAX_PASSES: usize = 7;
 /// Slope with feedback over that of a file of the same size without, to begin with.
 const FIRST_GUESS: f64 = 0.45;
+/// A file of this share of its size, or more, ends the search for it.
+pub(crate) const CLOSE: f64 = 0.99;
 /// How sizes are searched for.
 const SEARCH: SizeSearch = SizeSearch {
     max_files: MAX_PASSES,
-    close: 0.99,
+    close: CLOSE,
     aim: 0.995,
     gain: 2.8,
     reach: (12.0, 12.0),
@@ -99,7 +101,11 @@ impl Passes<'_> {
     }
 
     /// The best file within a size, and its slope; the search begins at a slope, if one is given.
-    pub(crate) fn within(&self, bytes: u64, start: Option<f64>) -> Result<(f64, (Sequential, Compressed))> {
+    pub(crate) fn within(
+        &self,
+        (bytes, close): (u64, f64),
+        start: Option<f64>,
+    ) -> Result<(f64, (Sequential, Compressed))> {
         let start = match start {
             Some(start) => start,
             None => {
@@ -112,7 +118,12 @@ impl Passes<'_> {
             }
         };
         let mut pass = 0;
-        let found = SEARCH.run(start, |slope| {
+        let search = SizeSearch {
+            close,
+            aim: f64::midpoint(close, 1.0),
+            ..SEARCH
+        };
+        let found = search.run(start, |slope| {
             pass += 1;
             let found = self.at(slope)?;
             let size = found.1.bytes.len();
@@ -156,6 +167,6 @@ pub fn compress(
     };
     match target {
         SequentialTarget::Slope(slope) => passes.at(slope),
-        SequentialTarget::SizeBytes(bytes) => Ok(passes.within(bytes, None)?.1),
+        SequentialTarget::SizeBytes(bytes) => Ok(passes.within((bytes, CLOSE), None)?.1),
     }
 }

@@ -4,7 +4,8 @@
 //! ([`canon`]). Then, in a few stages, the most sensitive weights that are
 //! still free are rounded to their grids at the prices of the file's coder and stay there, and the others train on to make up for it; in
 //! the last stage only biases and normalisation are left to train. Sizes are those of real files. [`Rounding::Layers`] rounds the
-//! first layers in place of the most sensitive weights, as [`sequential`](crate::sequential) does.
+//! first layers in place of the most sensitive weights, as [`sequential`](crate::sequential) does. With [`Rounding::Through`] all
+//! weights are rounded from the beginning, and in every step of the training, which passes on to what they would be otherwise.
 //!
 //! Everything that takes long is saved after each epoch in a folder: a killed run goes on from there, since all else is computed anew the
 //! same way.
@@ -15,8 +16,11 @@
 
 mod accuracy;
 mod by_layers;
+mod by_weights;
+mod cells;
 mod freeze;
 mod layers;
+mod through;
 
 pub use accuracy::{AccuracyGoal, Accurate, shrink_to_accuracy};
 
@@ -24,14 +28,10 @@ use crate::canon::canon;
 use crate::examples::{Examples, calibration_batches};
 use crate::graph::Network;
 use crate::prune::{PruneOptions, Pruner, Scope, Score, count};
-use crate::sensitivity::{
-    AdamOptions, Diagonal, Recorded, adam_moments, read_sensitivities, write_sensitivities,
-};
 use crate::train::{EpochReport, OptimizerState, Teacher, TrainOptions, TrainingRun};
-use crate::{Error, Parameters, Result, digest, fold_sensitivities, unfold};
+use crate::{Error, Parameters, Result, digest, unfold};
 use burn::tensor::Device;
-use freeze::Frozen;
-use layers::{Layers, survivors_for};
+use layers::survivors_for;
 use serde::Serialize;
 use std::path::{Path, PathBuf};
 use tersor::Progress;
@@ -41,11 +41,6 @@ use tersor_data::Key;
 /// Share of the pruning after which no more is removed, and steps between removals.
 const PRUNE_UNTIL: f64 = 0.6;
 const PRUNE_EVERY: usize = 25;
-/// Floor of sensitivities, in units of a tensor's mean over survivors.
-const FLOOR: f64 = 0.05;
-/// Sensitivities of networks that are not pruned are gathered on so many examples, in batches of so many.
-const SAMPLES: usize = 5000;
-const BATCH: usize = 50;
 /// Examples that normalisation is brought back from folding by, and whose moments errors are fed back through.
 const CALIBRATION: usize = 750;
 /// Share of the size that stages aim at: the rest trains on, and its cost with it.
@@ -75,6 +70,8 @@ pub enum Rounding {
     Weights,
     /// The first layers, with errors fed back.
     Layers,
+    /// All weights, in every step.
+    Through,
 }
 
 /// How to shrink.
@@ -173,6 +170,14 @@ pub struct Shrunk {
     pub report: ShrinkReport,
 }
 
+/// A network on its levels.
+struct Rounded {
+    parameters: Parameters,
+    bytes: Vec<u8>,
+    /// Loss per bit at each stage.
+    slopes: Vec<f64>,
+}
+
 /// Shrinks a network to a size; `say` is told of each epoch with the name of its part.
 ///
 /// # Errors
@@ -190,52 +195,27 @@ pub fn shrink(
     let (mut parameters, state) = prune(task, start, options, &mut say)?;
     let order = canon(task.network, &mut parameters);
     let pruned = count(&parameters, Scope::WeightsAndBiases).0;
-    if options.rounding == Rounding::Layers {
-        let rounded = by_layers::by_layers(task, parameters, options, &batches, &mut say)?;
-        let report = ShrinkReport {
-            bytes: rounded.bytes.len() as u64,
-            survivors: [pruned, count(&rounded.parameters, Scope::WeightsAndBiases).0],
-            slopes: rounded.slopes,
-        };
-        return Ok(Shrunk {
-            bytes: rounded.bytes,
-            report,
-        });
-    }
-    let path = task.folder.join("sensitivities.safetensors");
-    let measure = || match &state {
-        Some(state) => {
-            let mut h = state.mean_squares(&task.network.parameters);
-            order.reorder(task.network, &mut h);
-            Ok(h)
+    let rounded = match options.rounding {
+        Rounding::Weights => {
+            let moments = state.map(|state| {
+                let mut h = state.mean_squares(&task.network.parameters);
+                order.reorder(task.network, &mut h);
+                h
+            });
+            by_weights::by_weights(task, parameters, options, moments, &mut say)
         }
-        None => gather(task, &parameters, options),
-    };
-    let h = sensitivities(task, &parameters, &path, measure)?;
-    let aim = (options.bytes as f64 * SHARE) as u64;
-    let mut layers = Layers::new(task.network, &parameters, &h, FLOOR, options.coder, &path);
-    let mut slope = layers.choose_steps(&parameters, aim)?;
-    let mut frozen = Frozen::zeros(task.network, &parameters);
-    let mut slopes = vec![slope];
-    let mut symbols = Vec::new();
-    for stage in 1..=options.n_stages.max(1) {
-        (slope, symbols) = layers.fit(&parameters, &frozen, slope, (aim, options.bytes))?;
-        slopes.push(slope);
-        let share = stage as f64 / options.n_stages.max(1) as f64;
-        frozen.extend(&mut parameters, &symbols, layers.sensitivities(), share);
-        let name = format!("stage {stage} of {}", options.n_stages.max(1));
-        let path = task.folder.join(format!("stage-{stage}.training.safetensors"));
-        let run = training(task, &options.stage, &path);
-        let make = |_: &Parameters| frozen.clone();
-        (parameters, _, frozen) = run.run(parameters, make, task.progress, |r| say(&name, r))?;
-    }
-    let bytes = layers.file(&parameters, &symbols, slope, options.bytes)?;
+        Rounding::Layers => by_layers::by_layers(task, parameters, options, &batches, &mut say),
+        Rounding::Through => through::straight_through(task, parameters, options, &batches, &mut say),
+    }?;
     let report = ShrinkReport {
-        bytes: bytes.len() as u64,
-        survivors: [pruned, count(&parameters, Scope::WeightsAndBiases).0],
-        slopes,
+        bytes: rounded.bytes.len() as u64,
+        survivors: [pruned, count(&rounded.parameters, Scope::WeightsAndBiases).0],
+        slopes: rounded.slopes,
     };
-    Ok(Shrunk { bytes, report })
+    Ok(Shrunk {
+        bytes: rounded.bytes,
+        report,
+    })
 }
 
 fn training<'a>(task: &'a ShrinkTask<'_>, options: &'a TrainOptions, path: &'a Path) -> TrainingRun<'a> {
@@ -277,43 +257,4 @@ fn prune(
         Some(failure) => Err(Error::Input(failure)),
         None => Ok((parameters, Some(state))),
     }
-}
-
-/// Mean squared gradients of a network that is not trained first.
-fn gather(task: &ShrinkTask<'_>, parameters: &Parameters, options: &ShrinkOptions) -> Result<Diagonal> {
-    let gather = AdamOptions {
-        samples: SAMPLES,
-        batch: BATCH,
-        beta2: 0.999,
-        seed: options.prune.seed,
-    };
-    adam_moments(
-        task.network,
-        parameters,
-        task.examples,
-        task.device,
-        &gather,
-        task.progress,
-    )
-}
-
-/// The sensitivities in a file, or, measured, written there: of normalisation as it is in files, folded. A run that goes on has
-/// the steps that it began with.
-fn sensitivities(
-    task: &ShrinkTask<'_>,
-    parameters: &Parameters,
-    path: &Path,
-    measure: impl FnOnce() -> Result<Diagonal>,
-) -> Result<Diagonal> {
-    let specs = &task.network.parameters;
-    if !path.is_file() {
-        let mut h = measure()?;
-        fold_sensitivities(task.network, parameters, &mut h);
-        let recorded = Recorded {
-            estimator: "adam".into(),
-            ..Recorded::default()
-        };
-        write_sensitivities(path, specs, &h, &[], &recorded, true)?;
-    }
-    read_sensitivities(path, specs)
 }

@@ -36,6 +36,8 @@ pub struct TrainOptions {
     pub optimizer: Optimizer,
     /// The learning rate over time.
     pub schedule: Schedule,
+    /// [`Mode::Train`], or [`Mode::Evaluate`] for the function that the network has in use: running statistics stay as they are.
+    pub mode: Mode,
 }
 
 /// The mean loss and accuracy of an epoch's batches while they were trained on.
@@ -43,7 +45,7 @@ pub struct TrainOptions {
 pub struct EpochReport {
     /// Number of the epoch, from 1.
     pub epoch: usize,
-    /// Nats per row.
+    /// Nats per row: of labels, or the divergence from a teacher's answers, not softened.
     pub loss: f64,
     /// Share of rows that were right.
     pub accuracy: f64,
@@ -53,6 +55,20 @@ pub struct EpochReport {
 
 /// Has its say after each step: pruning masks, levels that stay shared.
 pub trait Constraint {
+    /// Before an epoch: makes what is trained of what is kept between epochs.
+    ///
+    /// # Errors
+    /// What ends the training.
+    fn begin(&mut self, parameters: &mut Parameters) -> Result<()> {
+        let _ = parameters;
+        Ok(())
+    }
+
+    /// Behind an epoch: back again.
+    fn end(&mut self, parameters: &mut Parameters) {
+        let _ = parameters;
+    }
+
     /// Before the gradients of a step are used; `done` is the share of the training that lies behind.
     fn gradients(&mut self, gradients: &mut Gradients, parameters: &Parameters, done: f64) {
         let _ = (gradients, parameters, done);
@@ -194,6 +210,7 @@ impl<'a> Trainer<'a> {
         constraint: &mut dyn Constraint,
         progress: &dyn Progress,
     ) -> Result<EpochReport> {
+        constraint.begin(parameters)?;
         let batches = self.batches(self.epoch);
         let steps = batches.len().max(1);
         let total = (steps * self.options.epochs.max(1)) as f64;
@@ -223,11 +240,17 @@ impl<'a> Trainer<'a> {
                 network,
                 &weights,
                 &batch,
-                Mode::Train,
+                self.options.mode,
                 &mut statistics,
                 |logits| {
                     let scores = logits.losses(&batch.labels);
-                    batch_loss = scores.sum();
+                    batch_loss = match &taught {
+                        Some((taught, _)) => {
+                            let divergences = taught.divergences(logits, &batch.labels);
+                            divergences.iter().copied().map(f64::from).sum()
+                        }
+                        None => scores.sum(),
+                    };
                     let n = scores.losses.len();
                     right += scores.correct.iter().filter(|&&c| c).count();
                     rows += n;
@@ -259,6 +282,7 @@ impl<'a> Trainer<'a> {
             constraint.parameters(parameters, &self.state, (done + 1.0 / total).min(1.0));
             progress.advance(1);
         }
+        constraint.end(parameters);
         self.epoch += 1;
         Ok(EpochReport {
             epoch: self.epoch,

@@ -23,12 +23,12 @@ use std::path::Path;
 use tersor::checkpoint::Checkpoint;
 use tersor::codec::{Coder, EncodeOptions, FileReader, Limits, MAGIC, QuantizedCheckpoint};
 use tersor_data::Augment;
-use tersor_nets::examples::Examples;
-use tersor_nets::graph::Network;
+use tersor_nets::examples::{Examples, Mixed};
+use tersor_nets::graph::{Mode, Network};
 use tersor_nets::shared::{Match, to_parameters};
 use tersor_nets::task::{DataOptions, DataSets, open_data};
 use tersor_nets::train::{EpochReport, Optimizer, Schedule, Teacher, TrainOptions};
-use tersor_nets::{Device, Parameters, open_device};
+use tersor_nets::{Device, Parameters, Subset, open_device};
 
 /// Runs a verb.
 pub(crate) fn run(command: &NetCommand, common: &Common) -> anyhow::Result<Status> {
@@ -188,6 +188,7 @@ fn schedule(steps: &StepArgs, epochs: usize, rate: f64, optimizer: Optimizer) ->
             warmup: 0.1,
             floor: 0.01,
         },
+        mode: Mode::Train,
     }
 }
 
@@ -200,6 +201,14 @@ fn train_options(args: &TrainingArgs) -> TrainOptions {
         },
     };
     schedule(&args.steps, args.epochs, args.steps.rate, optimizer)
+}
+
+/// Mixtures, if there are any, or the examples themselves.
+fn trained_on<'a>(examples: &'a Subset<'_>, mixed: Option<&'a Mixed<'_>>) -> &'a dyn Examples {
+    match mixed {
+        Some(mixed) => mixed,
+        None => examples,
+    }
 }
 
 /// The network that is begun with as a teacher, if it is to be one.

@@ -1,12 +1,13 @@
 //! `tersor net prune`.
 
 use super::train::write_moments;
-use super::{Task, check_output, open_weights, save, say_epoch, teacher, train_options};
+use super::{Task, check_output, open_weights, save, say_epoch, teacher, train_options, trained_on};
 use crate::args::Common;
 use crate::args::net::{PruneArgs, ScoreArg};
 use crate::progress::Bar;
 use crate::{Status, output};
 use anyhow::{Context as _, bail};
+use tersor_nets::examples::Mixed;
 use tersor_nets::prune::{PruneOptions, Pruner, Scope, Score, count};
 use tersor_nets::train::TrainingRun;
 
@@ -58,10 +59,11 @@ pub(crate) fn run(args: &PruneArgs, common: &Common) -> anyhow::Result<Status> {
     let bar = Bar::new(common.quiet);
     let options = train_options(&args.training);
     let examples = args.training.steps.examples.of(task.train()?)?;
+    let mixed = args.training.steps.mix.then_some(Mixed { examples: &examples });
     let teacher = teacher(&args.training.steps, &start, &task.device)?;
     let run = TrainingRun {
         network: &task.network,
-        examples: &examples,
+        examples: trained_on(&examples, mixed.as_ref()),
         device: &task.device,
         options: &options,
         teacher: teacher.as_ref(),

@@ -1,7 +1,7 @@
 //! `tersor net shrink`.
 
 use super::prune::parse_keep;
-use super::{Task, check_output, open_weights, say_epoch, schedule, target_bytes, teacher};
+use super::{Task, check_output, open_weights, say_epoch, schedule, target_bytes, teacher, trained_on};
 use crate::args::Common;
 use crate::args::net::{RoundingArg, ShrinkArgs};
 use crate::progress::Bar;
@@ -10,7 +10,7 @@ use anyhow::{Context as _, ensure};
 use serde::Serialize;
 use tersor::codec::Coder;
 use tersor_nets::evaluate::Evaluation;
-use tersor_nets::examples::Examples as _;
+use tersor_nets::examples::{Examples as _, Mixed};
 use tersor_nets::prune::{Scope, count};
 use tersor_nets::shrink::{
     AccuracyGoal, Rounding, ShrinkOptions, ShrinkReport, ShrinkTask, shrink, shrink_to_accuracy,
@@ -57,16 +57,18 @@ pub(crate) fn run(args: &ShrinkArgs, common: &Common) -> anyhow::Result<Status> 
         rounding: match args.rounding {
             RoundingArg::Weights => Rounding::Weights,
             RoundingArg::Layers => Rounding::Layers,
+            RoundingArg::Through => Rounding::Through,
         },
         coder: coder.unwrap_or(Coder::Context),
     };
     let folder = &args.folder;
     let examples = args.steps.examples.of(task.train()?)?;
+    let mixed = args.steps.mix.then_some(Mixed { examples: &examples });
     let teacher = teacher(&args.steps, &start, &task.device)?;
     let bar = Bar::new(common.quiet);
     let work = ShrinkTask {
         network: &task.network,
-        examples: &examples,
+        examples: trained_on(&examples, mixed.as_ref()),
         device: &task.device,
         teacher: teacher.as_ref(),
         folder,

@@ -1,11 +1,12 @@
 //! `tersor net train`.
 
-use super::{Task, check_output, open_weights, save, say_epoch, teacher, train_options};
+use super::{Task, check_output, open_weights, save, say_epoch, teacher, train_options, trained_on};
 use crate::Status;
 use crate::args::Common;
 use crate::args::net::TrainArgs;
 use crate::progress::Bar;
 use tersor_nets::Parameters;
+use tersor_nets::examples::Mixed;
 use tersor_nets::graph::Network;
 use tersor_nets::sensitivity::{Recorded, write_sensitivities};
 use tersor_nets::train::{Free, OptimizerState, TrainingRun};
@@ -24,10 +25,11 @@ pub(crate) fn run(args: &TrainArgs, common: &Common) -> anyhow::Result<Status> {
     let bar = Bar::new(common.quiet);
     let options = train_options(&args.training);
     let examples = args.training.steps.examples.of(task.train()?)?;
+    let mixed = args.training.steps.mix.then_some(Mixed { examples: &examples });
     let teacher = teacher(&args.training.steps, &start, &task.device)?;
     let run = TrainingRun {
         network: &task.network,
-        examples: &examples,
+        examples: trained_on(&examples, mixed.as_ref()),
         device: &task.device,
         options: &options,
         teacher: teacher.as_ref(),
