@@ -128,7 +128,7 @@ pub(crate) struct StepArgs {
     /// Learn the answers of the network that is begun with instead of labels, both softened by this temperature.
     #[arg(long, value_name = "T")]
     pub(crate) distill: Option<f32>,
-    /// Learn them for mixtures of two images each: better where the network knows its training images by heart.
+    /// Learn them for mixtures of two images each: where the network knows the images themselves by heart.
     #[arg(long, requires = "distill")]
     pub(crate) mix: bool,
 }

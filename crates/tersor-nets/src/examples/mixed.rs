@@ -8,8 +8,8 @@ use tersor_data::{Key, Random};
 const STREAM: u64 = 0x6d69_7865_6421;
 
 /// Examples that are mixed when they are trained on: each image becomes a x itself + (1 - a) x another of its batch, a uniform in
-/// \[1/2, 1\], and keeps its label. They are for a [`Teacher`](crate::train::Teacher), which answers for mixtures as well, and
-/// better than for images that it knows by heart.
+/// \[1/2, 1\], and keeps its label. They are for a [`Teacher`](crate::train::Teacher), which answers for mixtures as well,
+/// also where it knows the images by heart.
 ///
 /// # Source
 /// H. Zhang, M. Cisse, Y. Dauphin, D. Lopez-Paz, "mixup: beyond empirical risk minimization", 2018; L. Beyer et al., "Knowledge
