@@ -13,7 +13,7 @@ pub(super) const START: f32 = 0.6;
 const INSIDE: f32 = 1e-3;
 
 /// The weights of a layer, and what they are rounded to.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub(super) struct Layer {
     pub(super) name: String,
     /// Index among the parameters.

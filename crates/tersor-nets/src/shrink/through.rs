@@ -59,15 +59,19 @@ impl Through {
     fn fit(&mut self, parameters: &Parameters) -> Result<()> {
         let checkpoint = parameters.to_checkpoint()?;
         let aim = self.aim as f64;
-        let (_, layers) = search(START.into(), 1.0, |start| {
-            for layer in &mut self.layers {
-                layer.set_start(start as f32);
-            }
+        let (start, ()) = search(START.into(), 1.0, |start| {
+            self.set_start(start);
             let file = compress(&checkpoint, &self.symbols(parameters), &self.options, self.slope)?;
-            Ok((file.len() as f64 / aim, self.layers.clone()))
+            Ok((file.len() as f64 / aim, ()))
         })?;
-        self.layers = layers;
+        self.set_start(start);
         Ok(())
+    }
+
+    fn set_start(&mut self, start: f64) {
+        for layer in &mut self.layers {
+            layer.set_start(start as f32);
+        }
     }
 
     /// The weights that train.
