@@ -2,12 +2,12 @@
 
 use super::freeze::Frozen;
 use super::layers::fill;
-use super::{Rounded, SHARE, ShrinkOptions, ShrinkTask, training};
+use super::{Rounded, SHARE, ShrinkOptions, ShrinkTask, parameter, training};
 use crate::examples::Batch;
 use crate::graph::{Mode, Network};
 use crate::sequential::{CLOSE, Passes, Quantized, SequentialOptions, layer_weights};
 use crate::train::{EpochReport, TrainOptions};
-use crate::{Error, Parameters, Result};
+use crate::{Parameters, Result};
 use tersor::Compressor;
 use tersor::options::CompressOptions;
 
@@ -94,8 +94,7 @@ pub(super) fn by_layers(
         slopes.push(slope);
         quantized = found.first;
         for (name, layer) in &quantized.symbols {
-            let parameter = network.parameters.iter().position(|p| p.name == *name);
-            let parameter = parameter.ok_or_else(|| Error::Internal(format!("there is no {name}")))?;
+            let parameter = parameter(network, name)?;
             let values: Vec<f32> = layer
                 .symbols
                 .iter()

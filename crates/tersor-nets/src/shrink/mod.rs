@@ -218,6 +218,12 @@ pub fn shrink(
     })
 }
 
+/// Index of a parameter that is there.
+fn parameter(network: &Network, name: &str) -> Result<usize> {
+    let index = network.parameter(name);
+    index.ok_or_else(|| Error::Internal(format!("there is no {name}")))
+}
+
 fn training<'a>(task: &'a ShrinkTask<'_>, options: &'a TrainOptions, path: &'a Path) -> TrainingRun<'a> {
     TrainingRun {
         network: task.network,

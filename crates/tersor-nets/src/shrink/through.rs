@@ -2,12 +2,12 @@
 
 use super::cells::{Layer, START};
 use super::layers::{compress, fill, search};
-use super::{Rounded, SHARE, ShrinkOptions, ShrinkTask, training};
+use super::{Rounded, SHARE, ShrinkOptions, ShrinkTask, parameter, training};
 use crate::examples::Batch;
-use crate::graph::Mode;
+use crate::graph::{Mode, Network};
 use crate::sequential::{CLOSE, Passes, Quantized, SequentialOptions};
 use crate::train::{Constraint, EpochReport, OptimizerState, TrainOptions};
-use crate::{Error, Parameters, Result};
+use crate::{Parameters, Result};
 use rayon::prelude::*;
 use tersor::Compressor;
 use tersor::feedback::{FeedbackConfig, LayerSymbols};
@@ -25,6 +25,7 @@ struct Through {
 
 impl Through {
     fn new(
+        network: &Network,
         parameters: &Parameters,
         quantized: &Quantized,
         options: &CompressOptions,
@@ -32,8 +33,7 @@ impl Through {
     ) -> Result<Self> {
         let mut layers = Vec::new();
         for (name, rounded) in &quantized.symbols {
-            let parameter = parameters.specs().iter().position(|spec| spec.name == *name);
-            let parameter = parameter.ok_or_else(|| Error::Internal(format!("there is no {name}")))?;
+            let parameter = parameter(network, name)?;
             layers.push(Layer::new(parameter, name, parameters.values(parameter), rounded));
         }
         Ok(Self {
@@ -55,7 +55,7 @@ impl Through {
     /// Makes the cells of zero such that the file has its size.
     ///
     /// # Errors
-    /// [`Error::Size`] if none gives such a file.
+    /// [`Error::Size`](crate::Error::Size) if none gives such a file.
     fn fit(&mut self, parameters: &Parameters) -> Result<()> {
         let checkpoint = parameters.to_checkpoint()?;
         let aim = self.aim as f64;
@@ -148,7 +148,7 @@ pub(super) fn straight_through(
         progress: task.progress,
     };
     let (slope, (found, _)) = passes.within((aim, CLOSE), None)?;
-    let through = Through::new(&start, &found.quantized, &compress, (slope, aim))?;
+    let through = Through::new(network, &start, &found.quantized, &compress, (slope, aim))?;
     let mut kept = start.clone();
     through.free(&mut kept);
     let train = TrainOptions {

@@ -5,7 +5,7 @@ mod setting;
 
 use crate::Subset;
 use crate::evaluate::{EvaluateOptions, evaluate};
-use crate::examples::Examples;
+use crate::examples::{Examples, Mixed};
 use crate::experiments::adam;
 use crate::experiments::files::claim;
 use crate::experiments::methods::{Bench, MethodRow, PAPER_METHODS, lossless_bytes, read};
@@ -118,11 +118,18 @@ impl Run<'_> {
 
     /// The dense and the pruned network of one seed, from their files if they are there.
     fn networks(&self, seed: u64, say: &mut dyn FnMut(&str)) -> Result<(Parameters, Parameters)> {
+        let mixed = Mixed {
+            examples: self.augmented,
+        };
         let mut run = |stage: &str, augmented: bool, options: &TrainOptions, start, kind: Kind, teacher| {
             let path = self.path(&format!("{stage}-{seed}.training.safetensors"));
             let run = TrainingRun {
                 network: self.network,
-                examples: if augmented { self.augmented } else { self.plain },
+                examples: match (augmented, self.setting.mix) {
+                    (true, true) => &mixed,
+                    (true, false) => self.augmented,
+                    (false, _) => self.plain,
+                },
                 device: self.device,
                 options,
                 teacher,

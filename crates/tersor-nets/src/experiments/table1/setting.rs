@@ -32,6 +32,8 @@ pub(super) struct Setting {
     /// Softens the answers of the network that is pruned, from which the pruned one learns in place of labels: for a network that
     /// knows its training set by heart.
     pub(super) temperature: Option<f32>,
+    /// It answers for mixtures of images.
+    pub(super) mix: bool,
     pub(super) estimate: Estimate,
 }
 
@@ -51,6 +53,7 @@ impl Setting {
                 epochs: [10, 12, 5, 1],
                 rates: [2e-3, 1e-3, 1e-3],
                 temperature: None,
+                mix: false,
                 estimate: Estimate {
                     batch: 100,
                     ..Estimate::new(Estimator::Hessian, ALL)
@@ -62,9 +65,10 @@ impl Setting {
                 held_out: HeldOut::EveryTenthTest,
                 augment: Augment::crop_flip(),
                 prunes_augmented: true,
-                epochs: [0, 12, 8, 2],
+                epochs: [0, 10, 12, 1],
                 rates: [0.0, 1e-3, 5e-4],
                 temperature: Some(4.0),
+                mix: true,
                 estimate: Estimate::new(Estimator::Hessian, 5000),
             }),
             // The paper took no Hessian of AlexNet.
@@ -77,6 +81,7 @@ impl Setting {
                 epochs: [0, 6, 3, 1],
                 rates: [0.0, 1e-4, 5e-5],
                 temperature: None,
+                mix: false,
                 estimate: Estimate {
                     batch: 64,
                     ..Estimate::new(Estimator::SqrtAdam, 50_000)
