@@ -14,6 +14,7 @@ use tersor::{Compressor, Silent};
 use tersor_codec::{Codebook, Coder, Limits, QuantizedCheckpoint, TensorData};
 use tersor_nets::examples::calibration_batches;
 use tersor_nets::graph::{Mode, Network};
+use tersor_nets::prune::Score;
 use tersor_nets::sequential::{SequentialOptions, SequentialTarget, compress};
 use tersor_nets::shrink::{
     AccuracyGoal, Rounding, ShrinkOptions, ShrinkTask, Shrunk, shrink, shrink_to_accuracy,
@@ -42,6 +43,7 @@ fn options() -> ShrinkOptions {
     ShrinkOptions {
         bytes: BYTES,
         keep: None,
+        score: Score::LossPerBit,
         prune: training(6, 2e-3),
         stage: training(2, 1e-3),
         n_stages: 3,

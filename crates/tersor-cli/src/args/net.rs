@@ -3,6 +3,7 @@
 use clap::{Args, Subcommand, ValueEnum, ValueHint};
 use std::path::PathBuf;
 use tersor_nets::Selection;
+use tersor_nets::prune::Score;
 use tersor_nets::sequential::SequentialOptions;
 
 /// Arguments of `demo`.
@@ -278,7 +279,7 @@ pub(crate) struct SensitivityArgs {
 pub(crate) enum RoundingArg {
     /// The most sensitive weights of all layers.
     Weights,
-    /// The first layers, with errors fed back as in `net compress`: for networks that are not pruned.
+    /// The first layers, with errors fed back as in `net compress`: for networks that are not pruned, or by magnitude.
     Layers,
     /// All weights, in every step: those behind them train on. Passes of all stages are one training.
     Through,
@@ -293,6 +294,16 @@ pub(crate) enum ScoreArg {
     Loss,
     /// That loss over the bits that its removal saves.
     LossPerBit,
+}
+
+impl From<ScoreArg> for Score {
+    fn from(score: ScoreArg) -> Self {
+        match score {
+            ScoreArg::Magnitude => Self::Magnitude,
+            ScoreArg::Loss => Self::Loss,
+            ScoreArg::LossPerBit => Self::LossPerBit,
+        }
+    }
 }
 
 /// Arguments of `net prune`.
@@ -422,6 +433,9 @@ pub(crate) struct ShrinkArgs {
     /// Weights and biases that remain after pruning: a number, or a share such as 8.55%. Default: as many as the size suggests.
     #[arg(long, value_name = "N")]
     pub(crate) keep: Option<String>,
+    /// Which go first.
+    #[arg(long, value_enum, default_value = "loss-per-bit")]
+    pub(crate) score: ScoreArg,
     /// Passes over the training set while pruning; 0 leaves the network as it is.
     #[arg(long, value_name = "N", default_value_t = 20)]
     pub(crate) epochs: usize,

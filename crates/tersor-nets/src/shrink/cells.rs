@@ -9,8 +9,9 @@ use tersor_quant::grid::Grid;
 
 /// Where the magnitude 1 begins, in steps, unless a size asks for more or less.
 pub(super) const START: f32 = 0.6;
-/// Weights begin at least so far inside the cells that they are put in, in steps.
-const INSIDE: f32 = 1e-3;
+/// Weights begin at least so far inside the cells that they are put in, in steps: at the edge, the noise of a few steps would undo what
+/// error feedback has chosen.
+const INSIDE: f32 = 0.2;
 
 /// The weights of a layer, and what they are rounded to.
 #[derive(Debug)]

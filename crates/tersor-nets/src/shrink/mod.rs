@@ -1,6 +1,6 @@
-//! Networks trained to be small: pruned in float by loss per bit, then quantized a part at a time while the rest trains on.
+//! Networks trained to be small: pruned in float, then quantized a part at a time while the rest trains on.
 //!
-//! First the least valuable weights go, while the others train ([`Pruner`]), and what is left is brought into canonical order
+//! First the least valuable weights go, by loss per bit or by magnitude, while the others train ([`Pruner`]), and what is left is brought into canonical order
 //! ([`canon`]). Then, in a few stages, the most sensitive weights that are
 //! still free are rounded to their grids at the prices of the file's coder and stay there, and the others train on to make up for it; in
 //! the last stage only biases and normalisation are left to train. Sizes are those of real files. [`Rounding::Layers`] rounds the
@@ -81,6 +81,8 @@ pub struct ShrinkOptions {
     pub bytes: u64,
     /// Weights and biases that pruning leaves; `None`: as many as the size suggests.
     pub keep: Option<usize>,
+    /// Which of them go first.
+    pub score: Score,
     /// How to train while pruning.
     pub prune: TrainOptions,
     /// How to train in each stage of quantization.
@@ -250,7 +252,7 @@ fn prune(
         .unwrap_or_else(|| survivors_for(task.network, options.bytes));
     let prune = PruneOptions {
         keep,
-        score: Score::LossPerBit,
+        score: options.score,
         scope: Scope::WeightsAndBiases,
         until: PRUNE_UNTIL,
         every: PRUNE_EVERY,

@@ -3,12 +3,12 @@
 use super::train::write_moments;
 use super::{Task, check_output, open_weights, save, say_epoch, teacher, train_options, trained_on};
 use crate::args::Common;
-use crate::args::net::{PruneArgs, ScoreArg};
+use crate::args::net::PruneArgs;
 use crate::progress::Bar;
 use crate::{Status, output};
 use anyhow::{Context as _, bail};
 use tersor_nets::examples::Mixed;
-use tersor_nets::prune::{PruneOptions, Pruner, Scope, Score, count};
+use tersor_nets::prune::{PruneOptions, Pruner, Scope, count};
 use tersor_nets::train::TrainingRun;
 
 /// Share of the training in which parameters go.
@@ -47,11 +47,7 @@ pub(crate) fn run(args: &PruneArgs, common: &Common) -> anyhow::Result<Status> {
     let (_, all) = count(&start, scope);
     let prune = PruneOptions {
         keep: parse_keep(&args.keep, all)?,
-        score: match args.score {
-            ScoreArg::Magnitude => Score::Magnitude,
-            ScoreArg::Loss => Score::Loss,
-            ScoreArg::LossPerBit => Score::LossPerBit,
-        },
+        score: args.score.into(),
         scope,
         until: UNTIL,
         every: EVERY,

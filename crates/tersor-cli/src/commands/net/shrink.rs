@@ -51,6 +51,7 @@ pub(crate) fn run(args: &ShrinkArgs, common: &Common) -> anyhow::Result<Status> 
     let options = ShrinkOptions {
         bytes: bytes.context("give --size, --ratio or --bpw")?,
         keep,
+        score: args.score.into(),
         prune: schedule(&args.steps, args.epochs, args.steps.rate, Optimizer::ADAM),
         stage: schedule(&args.steps, args.stage_epochs, args.stage_rate, Optimizer::ADAM),
         n_stages: args.stages,

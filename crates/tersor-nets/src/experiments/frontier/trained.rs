@@ -5,6 +5,7 @@ use crate::experiments::adam;
 use crate::experiments::files::{ExperimentTask, FileSpec, Recipe, most_bytes};
 use crate::experiments::split::Split;
 use crate::graph::Network;
+use crate::prune::{Scope, Score, count};
 use crate::shrink::{Rounding, ShrinkOptions, ShrinkTask, shrink};
 use crate::train::{EpochReport, Free, Teacher, TrainOptions, TrainingRun};
 use crate::{Error, Parameters, Result, Selection, Subset};
@@ -28,6 +29,9 @@ struct PerNetwork {
     sizes: &'static [f64],
     /// Training images that are trained on: settings are chosen on the others.
     examples: &'static str,
+    /// Share of weights and biases that pruning leaves; without it, as many as the size suggests.
+    keep: Option<f64>,
+    score: Score,
     /// Passes: first training, while pruning, and in each of the stages.
     epochs: [usize; 3],
     n_stages: usize,
@@ -43,6 +47,8 @@ struct PerNetwork {
 const DIGITS: PerNetwork = PerNetwork {
     sizes: &[505.0, 710.0],
     examples: "..55000",
+    keep: None,
+    score: Score::LossPerBit,
     epochs: [20, 70, 8],
     n_stages: 4,
     rounding: Rounding::Weights,
@@ -50,16 +56,17 @@ const DIGITS: PerNetwork = PerNetwork {
     temperature: None,
     mix: false,
 };
-/// Pruned first, over six passes, and rounded by weights in three stages of two, a ResNet-32 of 30x had 90.95 %; rounded so, 91.13.
 const CIFAR: PerNetwork = PerNetwork {
     sizes: &[30.0],
     examples: "0..",
-    epochs: [0, 0, 4],
+    keep: Some(0.2),
+    score: Score::Magnitude,
+    epochs: [0, 13, 1],
     n_stages: 1,
-    rounding: Rounding::Through,
-    rates: [0.0, 0.0, 1e-4],
+    rounding: Rounding::Layers,
+    rates: [0.0, 1e-3, 1e-4],
     temperature: Some(4.0),
-    mix: true,
+    mix: false,
 };
 
 impl Trained {
@@ -202,9 +209,15 @@ impl Recipe for Trained {
             folder: &folder,
             progress: task.progress,
         };
+        let (_, all) = count(&start, Scope::WeightsAndBiases);
+        let keep = self
+            .recipe
+            .keep
+            .map(|share| (share * all as f64).round() as usize);
         let options = ShrinkOptions {
             bytes,
-            keep: None,
+            keep,
+            score: self.recipe.score,
             prune: self.options(1, seed),
             stage: self.options(2, seed),
             n_stages: self.recipe.n_stages,
