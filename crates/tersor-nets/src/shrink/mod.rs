@@ -1,7 +1,7 @@
 //! Networks trained to be small: pruned in float, then quantized a part at a time while the rest trains on.
 //!
-//! First the least valuable weights go, by loss per bit or by magnitude, while the others train ([`Pruner`]), and what is left is brought into canonical order
-//! ([`canon`]). Then, in a few stages, the most sensitive weights that are
+//! First the least valuable weights go, by loss per bit or by magnitude, while the others train ([`Pruner`]), and what is left is brought
+//! into canonical order ([`canon`]). Then, in a few stages, the most sensitive weights that are
 //! still free are rounded to their grids at the prices of the file's coder and stay there, and the others train on to make up for it; in
 //! the last stage only biases and normalisation are left to train. Sizes are those of real files. [`Rounding::Layers`] rounds the
 //! first layers in place of the most sensitive weights, as [`sequential`](crate::sequential) does. With [`Rounding::Through`] all
