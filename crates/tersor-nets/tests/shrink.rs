@@ -143,49 +143,47 @@ fn networks_that_train_on_beat_those_that_are_only_rounded() {
     .unwrap();
     let accuracy = |file: &[u8]| accuracy(&network, file, &device);
     let theirs = accuracy(&rounded.bytes);
-    for rounding in [Rounding::Layers, Rounding::Through] {
-        let options = ShrinkOptions {
-            bytes,
-            prune: training(0, 1e-3),
-            stage: training(10, 1e-3),
-            n_stages: 2,
-            rounding,
-            ..options()
-        };
-        let (folder, stopped) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
-        let task = ShrinkTask {
-            network: &network,
-            examples: &examples(1500, 1),
-            device: &device,
-            teacher: None,
-            folder: folder.path(),
-            progress: &Silent,
-        };
-        let (mut epochs, all) = (0, options.n_stages * options.stage.epochs);
-        let shrunk = shrink(&task, original.clone(), &options, |_, _| {
-            epochs += 1;
-            if epochs == all {
-                // As it was left before the last.
-                for entry in std::fs::read_dir(folder.path()).unwrap() {
-                    let path = entry.unwrap().path();
-                    std::fs::copy(&path, stopped.path().join(path.file_name().unwrap())).unwrap();
-                }
+    let options = ShrinkOptions {
+        bytes,
+        prune: training(0, 1e-3),
+        stage: training(10, 1e-3),
+        n_stages: 2,
+        rounding: Rounding::Layers,
+        ..options()
+    };
+    let (folder, stopped) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let task = ShrinkTask {
+        network: &network,
+        examples: &examples(1500, 1),
+        device: &device,
+        teacher: None,
+        folder: folder.path(),
+        progress: &Silent,
+    };
+    let (mut epochs, all) = (0, options.n_stages * options.stage.epochs);
+    let shrunk = shrink(&task, original.clone(), &options, |_, _| {
+        epochs += 1;
+        if epochs == all {
+            // As it was left before the last.
+            for entry in std::fs::read_dir(folder.path()).unwrap() {
+                let path = entry.unwrap().path();
+                std::fs::copy(&path, stopped.path().join(path.file_name().unwrap())).unwrap();
             }
-        })
-        .unwrap();
-        assert_eq!(epochs, all);
-        let size = shrunk.bytes.len() as f64 / bytes as f64;
-        assert!((0.93..=1.0).contains(&size), "{size} of the size");
-        let ours = accuracy(&shrunk.bytes);
-        eprintln!("{rounding:?}: accuracy in {bytes} bytes: {ours:.3} trained, {theirs:.3} rounded");
-        assert!(ours > theirs, "{ours} {theirs}");
-
-        // One that was stopped goes on, and the same again takes no training.
-        for (folder, left) in [(&stopped, 1), (&stopped, 0), (&folder, 0)] {
-            let (again, epochs) = run(&network, &original, &device, folder.path(), &options, None).unwrap();
-            assert_eq!(epochs, left);
-            assert!(again.bytes == shrunk.bytes, "{rounding:?}, {left} left");
         }
+    })
+    .unwrap();
+    assert_eq!(epochs, all);
+    let size = shrunk.bytes.len() as f64 / bytes as f64;
+    assert!((0.93..=1.0).contains(&size), "{size} of the size");
+    let ours = accuracy(&shrunk.bytes);
+    eprintln!("accuracy in {bytes} bytes: {ours:.3} trained, {theirs:.3} rounded");
+    assert!(ours > theirs, "{ours} {theirs}");
+
+    // One that was stopped goes on, and the same again takes no training.
+    for (folder, left) in [(&stopped, 1), (&stopped, 0), (&folder, 0)] {
+        let (again, epochs) = run(&network, &original, &device, folder.path(), &options, None).unwrap();
+        assert_eq!(epochs, left);
+        assert!(again.bytes == shrunk.bytes, "{left} left");
     }
 }
 

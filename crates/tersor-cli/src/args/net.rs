@@ -281,8 +281,6 @@ pub(crate) enum RoundingArg {
     Weights,
     /// The first layers, with errors fed back as in `net compress`: for networks that are not pruned, or by magnitude.
     Layers,
-    /// All weights, in every step: those behind them train on. Passes of all stages are one training.
-    Through,
 }
 
 /// What a parameter is worth.

@@ -4,8 +4,7 @@
 //! into canonical order ([`canon`]). Then, in a few stages, the most sensitive weights that are
 //! still free are rounded to their grids at the prices of the file's coder and stay there, and the others train on to make up for it; in
 //! the last stage only biases and normalisation are left to train. Sizes are those of real files. [`Rounding::Layers`] rounds the
-//! first layers in place of the most sensitive weights, as [`sequential`](crate::sequential) does. With [`Rounding::Through`] all
-//! weights are rounded from the beginning, and in every step of the training, which passes on to what they would be otherwise.
+//! first layers in place of the most sensitive weights, as [`sequential`](crate::sequential) does.
 //!
 //! Everything that takes long is saved after each epoch in a folder: a killed run goes on from there, since all else is computed anew the
 //! same way.
@@ -17,10 +16,8 @@
 mod accuracy;
 mod by_layers;
 mod by_weights;
-mod cells;
 mod freeze;
 mod layers;
-mod through;
 
 pub use accuracy::{AccuracyGoal, Accurate, shrink_to_accuracy};
 
@@ -70,8 +67,6 @@ pub enum Rounding {
     Weights,
     /// The first layers, with errors fed back.
     Layers,
-    /// All weights, in every step.
-    Through,
 }
 
 /// How to shrink.
@@ -207,7 +202,6 @@ pub fn shrink(
             by_weights::by_weights(task, parameters, options, moments, &mut say)
         }
         Rounding::Layers => by_layers::by_layers(task, parameters, options, &batches, &mut say),
-        Rounding::Through => through::straight_through(task, parameters, options, &batches, &mut say),
     }?;
     let report = ShrinkReport {
         bytes: rounded.bytes.len() as u64,

@@ -55,20 +55,6 @@ pub struct EpochReport {
 
 /// Has its say after each step: pruning masks, levels that stay shared.
 pub trait Constraint {
-    /// Before an epoch: makes what is trained of what is kept between epochs.
-    ///
-    /// # Errors
-    /// What ends the training.
-    fn begin(&mut self, parameters: &mut Parameters) -> Result<()> {
-        let _ = parameters;
-        Ok(())
-    }
-
-    /// Behind an epoch: back again.
-    fn end(&mut self, parameters: &mut Parameters) {
-        let _ = parameters;
-    }
-
     /// Before the gradients of a step are used; `done` is the share of the training that lies behind.
     fn gradients(&mut self, gradients: &mut Gradients, parameters: &Parameters, done: f64) {
         let _ = (gradients, parameters, done);
@@ -210,7 +196,6 @@ impl<'a> Trainer<'a> {
         constraint: &mut dyn Constraint,
         progress: &dyn Progress,
     ) -> Result<EpochReport> {
-        constraint.begin(parameters)?;
         let batches = self.batches(self.epoch);
         let steps = batches.len().max(1);
         let total = (steps * self.options.epochs.max(1)) as f64;
@@ -282,7 +267,6 @@ impl<'a> Trainer<'a> {
             constraint.parameters(parameters, &self.state, (done + 1.0 / total).min(1.0));
             progress.advance(1);
         }
-        constraint.end(parameters);
         self.epoch += 1;
         Ok(EpochReport {
             epoch: self.epoch,

@@ -58,7 +58,6 @@ pub(crate) fn run(args: &ShrinkArgs, common: &Common) -> anyhow::Result<Status> 
         rounding: match args.rounding {
             RoundingArg::Weights => Rounding::Weights,
             RoundingArg::Layers => Rounding::Layers,
-            RoundingArg::Through => Rounding::Through,
         },
         coder: coder.unwrap_or(Coder::Context),
     };
