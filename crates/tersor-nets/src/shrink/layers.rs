@@ -250,7 +250,7 @@ pub(super) fn folded(network: &Network, parameters: &Parameters) -> Result<Check
 }
 
 /// The file of these symbols, and of the rest of a checkpoint at a slope.
-pub(super) fn compress(
+fn compress(
     checkpoint: &Checkpoint,
     symbols: &[(String, LayerSymbols)],
     options: &CompressOptions,
@@ -280,11 +280,7 @@ pub(super) fn fill(
 }
 
 /// The slope of the file of a size, in units of what is wanted, just below 1, and what came with it; the smallest up to `limit` will do.
-pub(super) fn search<T>(
-    start: f64,
-    limit: f64,
-    size: impl FnMut(f64) -> Result<(f64, T)>,
-) -> Result<(f64, T)> {
+fn search<T>(start: f64, limit: f64, size: impl FnMut(f64) -> Result<(f64, T)>) -> Result<(f64, T)> {
     let found = SizeSearch { limit, ..SEARCH }.run(start.max(1e-30), size)?;
     found.ok_or_else(|| {
         Error::Size("no file of this size was found; allow more bytes, or let fewer weights remain".into())
