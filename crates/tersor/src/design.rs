@@ -8,6 +8,7 @@ use crate::options::{Centres, CompressOptions, Feedback, Method, Rule, Scope};
 use crate::plan::{Plan, TensorPlan, Treatment};
 use crate::progress::Progress;
 use crate::samples::{Sampled, Samples};
+use crate::scales::RowScales;
 use crate::search::near_lossless_slope;
 use crate::sensitivity::{Sensitivities, TensorSensitivity};
 use crate::{Error, Result, weights};
@@ -96,7 +97,7 @@ pub(crate) struct Designer<'a> {
     pub(crate) progress: &'a dyn Progress,
 }
 
-/// Weights and sensitivities of one tensor, loaded.
+/// Weights and sensitivities of one tensor as it is quantized, loaded.
 pub(crate) struct Loaded<'a> {
     pub(crate) weights: Cow<'a, [f32]>,
     h: Option<TensorSensitivity<'a>>,
@@ -155,8 +156,15 @@ impl<'a> Designer<'a> {
     /// Loads a tensor.
     pub(crate) fn load(&self, index: usize) -> Result<Loaded<'a>> {
         let weights = weights::load(self.checkpoint, index)?;
-        let h = self.plan.load_h(self.tensors(), self.sensitivities, index)?;
+        let mut h = self.plan.load_h(self.tensors(), self.sensitivities, index)?;
         let plan = self.plan.tensors.get(index);
+        let weights = match self.scales(index) {
+            Some(scales) => {
+                h = h.map(|h| h.scaled(scales));
+                Cow::Owned(scales.divided(&weights))
+            }
+            None => weights,
+        };
         let mean_h = plan.map_or(1.0, TensorPlan::constant_h);
         Ok(Loaded {
             weights,
@@ -164,6 +172,11 @@ impl<'a> Designer<'a> {
             mean_h,
             balance: self.balance(index),
         })
+    }
+
+    /// Scales of the rows of a tensor, if it has some.
+    pub(crate) fn scales(&self, index: usize) -> Option<&'a RowScales> {
+        self.plan.tensors.get(index)?.scales.as_deref()
     }
 
     /// How errors of a tensor add up, if they are to balance: what is assumed of its inputs.
@@ -308,7 +321,7 @@ impl<'a> Designer<'a> {
             && !self.given.has(index)
             && own
             && plan.rule.method.unwrap_or(self.options.method) == Method::Grid
-            && feedback::rounded(FEEDBACK_REACH * plan.span.magnitude(), dtype).is_finite()
+            && feedback::rounded(FEEDBACK_REACH * plan.magnitude(), dtype).is_finite()
             && self.with_moments(index).is_some()
     }
 

@@ -6,6 +6,7 @@ use crate::in_context::assign_in_context;
 use crate::plan::Treatment;
 use crate::progress::Progress;
 use crate::samples::Samples;
+use crate::scales::RowScales;
 use crate::verify::verify;
 use crate::{Error, Result};
 use rayon::prelude::*;
@@ -42,7 +43,7 @@ fn directory(designer: &Designer<'_>, design: &Design) -> Directory {
         },
         (_, Some(Some(coding))) => Storage::Quantized {
             codebook: coding.codebook,
-            scales: None,
+            scales: designer.scales(index).map(RowScales::stored).cloned(),
         },
         _ => Storage::Raw,
     };
@@ -228,6 +229,7 @@ fn quantized_group(
         let mut symbols = vec![0; source.len()];
         let codebook = design.codebooks.get(coding.codebook).ok_or(Error::SelfCheck)?;
         let start = segment.start as usize;
+        let scales = designer.scales(segment.item);
         let report = match prices.as_mut().filter(|_| at < n_priced) {
             Some(prices) => {
                 assign_in_context(prices, (codebook, coding), (info, start), &source, &mut symbols)?
@@ -238,12 +240,18 @@ fn quantized_group(
         };
         reports.push((
             segment.item,
-            after_rounding(report, &source, &symbols, (codebook, coding), info.dtype),
+            after_rounding(
+                report,
+                (&source, start),
+                &symbols,
+                (codebook, coding),
+                (scales, info.dtype),
+            ),
         ));
         parts.push((
             symbols,
             codebook,
-            Dequantizer::new(codebook, None, info.dtype, &info.shape)?,
+            Dequantizer::new(codebook, scales.map(RowScales::stored), info.dtype, &info.shape)?,
         ));
     }
     let inputs: Vec<_> = parts
@@ -253,23 +261,35 @@ fn quantized_group(
     Ok((EncodedGroup::symbols(segments.to_vec(), &inputs, coder)?, reports))
 }
 
-/// The report of values in the element type: levels are rounded once more where it has less precision than f32. The loss of
-/// symbols that are known stays as it is said to be: it need not be one of weights each on its own.
+/// The report of values in the element type: levels are rounded once more where it has less precision than f32, and errors of rows
+/// with scales are those of the weights as they were. The loss of symbols that are known stays as it is said to be: it need not be one
+/// of weights each on its own.
 fn after_rounding(
     report: Report,
-    source: &Source<'_>,
+    (source, start): (&Source<'_>, usize),
     symbols: &[u16],
     (codebook, coding): (&Codebook, &Coding),
-    dtype: Dtype,
+    (scales, dtype): (Option<&RowScales>, Dtype),
 ) -> Report {
-    if matches!(dtype, Dtype::F32 | Dtype::F64) {
+    if scales.is_none() && matches!(dtype, Dtype::F32 | Dtype::F64) {
         return report;
     }
-    let levels: Vec<f32> = codebook.levels().into_iter().map(|l| rounded(l, dtype)).collect();
+    let levels = codebook.levels();
+    let plain: Vec<f32> = levels.iter().map(|&l| rounded(l, dtype)).collect();
     let (mut distortion, mut squared_error) = (0.0, 0.0);
     for (i, (&w, &symbol)) in source.weights.iter().zip(symbols).enumerate() {
-        let error = f64::from(w) - f64::from(levels.get(usize::from(symbol)).copied().unwrap_or(0.0));
-        distortion += 0.5 * f64::from(source.h.at(i)) * error * error;
+        let level = |levels: &[f32]| levels.get(usize::from(symbol)).copied().unwrap_or(0.0);
+        // The error, and that of the weight over its scale.
+        let (error, divided) = if let Some(scales) = scales {
+            let scale = scales.at(start + i);
+            let value = rounded(scale as f32 * level(&levels), dtype);
+            let error = scale * f64::from(w) - f64::from(value);
+            (error, error / scale)
+        } else {
+            let error = f64::from(w) - f64::from(level(&plain));
+            (error, error)
+        };
+        distortion += 0.5 * f64::from(source.h.at(i)) * divided * divided;
         squared_error += error * error;
     }
     if matches!(coding.assigner, Assigner::Symbols(_)) {

@@ -23,6 +23,9 @@ pub struct InspectTensor {
     /// Levels of its codebook, which other tensors may share; not all need occur.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub levels: Option<usize>,
+    /// Scales of its rows, or along another axis.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub n_scales: Option<usize>,
     /// Bytes that it takes in the groups that hold it, where they can be told from those of others: without its entry in the
     /// directory and levels.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -177,9 +180,9 @@ pub fn inspect(reader: &FileReader<'_>, file_bytes: u64) -> InspectReport {
     let size = size(directory);
     let shares = Shares::new(reader);
     let tensors = directory.entries.iter().enumerate().map(|(index, entry)| {
-        let codebook = match &entry.storage {
-            Storage::Quantized { codebook, .. } => directory.codebooks.get(*codebook),
-            Storage::Raw | Storage::Alias { .. } => None,
+        let (codebook, scales) = match &entry.storage {
+            Storage::Quantized { codebook, scales } => (directory.codebooks.get(*codebook), scales.as_ref()),
+            Storage::Raw | Storage::Alias { .. } => (None, None),
         };
         InspectTensor {
             name: entry.info.name.clone(),
@@ -197,6 +200,7 @@ pub fn inspect(reader: &FileReader<'_>, file_bytes: u64) -> InspectReport {
             },
             codebook: codebook.map(describe),
             levels: codebook.map(Codebook::n_levels),
+            n_scales: scales.map(|scales| scales.values.len()),
             bytes: shares
                 .tensors
                 .get(index)

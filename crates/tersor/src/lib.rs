@@ -33,6 +33,7 @@ mod recorded;
 mod report;
 mod rules;
 mod samples;
+mod scales;
 mod search;
 mod secant;
 mod sensitivity;

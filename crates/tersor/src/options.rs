@@ -218,6 +218,9 @@ pub struct CompressOptions {
     pub power: f64,
     /// Share of a tensor's mean sensitivity that is added to each. Default: 0.05.
     pub floor: f64,
+    /// Whether rows of tensors on grids of their own get scales where the sensitivity file says that some matter less: for language models,
+    /// whose embeddings have rows of rare tokens. Default: false.
+    pub row_scales: bool,
     /// Default: [`Feedback::Auto`].
     pub feedback: Feedback,
     /// Whether tensors with second moments are quantized on a trellis where the coder is `context`. Default: true.
@@ -241,6 +244,7 @@ impl Default for CompressOptions {
             sensitivity: None,
             power: tersor_quant::sensitivity::DEFAULT_POWER,
             floor: tersor_quant::sensitivity::DEFAULT_FLOOR,
+            row_scales: false,
             feedback: Feedback::default(),
             trellis: true,
             keep: Vec::new(),

@@ -2,13 +2,15 @@
 
 use crate::checkpoint::Checkpoint;
 use crate::feedback::Given;
-use crate::options::{CompressOptions, Rule};
+use crate::options::{CompressOptions, Method, Rule, Scope};
 use crate::progress::Progress;
+use crate::scales::RowScales;
 use crate::sensitivity::{Sensitivities, TensorSensitivity};
 use crate::{Error, Result, weights};
 use rayon::prelude::*;
 use std::borrow::Cow;
 use std::collections::HashMap;
+use std::sync::Arc;
 use tersor_codec::{Dtype, MAX_AXES, TensorInfo, decode_to_f32, encode_f32};
 use tersor_quant::Span;
 use xxhash_rust::xxh64::xxh64;
@@ -107,6 +109,10 @@ pub struct TensorPlan {
     pub mean_square: f64,
     /// Range of the elements: what a grid needs to know of them.
     pub(crate) span: Span,
+    /// Scales of its rows, if it has some: it is quantized divided by them, and `span` is that of the quotients.
+    pub(crate) scales: Option<Arc<RowScales>>,
+    /// Mean sensitivity to errors of the quotients, if it has scales.
+    scaled_h: Option<f64>,
     /// What was asked for this tensor alone.
     pub rule: Rule,
     /// Later tensors that equal this one.
@@ -127,11 +133,16 @@ impl TensorPlan {
         self.span.min > 0.0
     }
 
-    /// The one sensitivity of all elements where each has not its own.
+    /// Largest magnitude that a level of its grid may stand for.
+    pub(crate) fn magnitude(&self) -> f32 {
+        self.span.magnitude() * self.scales.as_deref().map_or(1.0, RowScales::largest)
+    }
+
+    /// The one sensitivity of all elements as they are quantized where each has not its own.
     pub(crate) fn constant_h(&self) -> f64 {
         match self.sensitivity {
             SensitivitySource::Relative => self.mean_h / self.mean_square.max(f64::MIN_POSITIVE),
-            SensitivitySource::File | SensitivitySource::Default => self.mean_h,
+            SensitivitySource::File | SensitivitySource::Default => self.scaled_h.unwrap_or(self.mean_h),
         }
     }
 }
@@ -279,13 +290,57 @@ impl Plan {
                 mean_h: 1.0,
                 mean_square: survey.mean_square,
                 span: survey.span,
+                scales: None,
+                scaled_h: None,
                 rule: rule.map_or_else(Rule::default, |o| o.rule),
                 aliases: Vec::new(),
             });
         }
         plan.find_aliases(checkpoint, &surveys, given)?;
         plan.weigh(tensors, sensitivities)?;
+        if options.row_scales {
+            plan.scale_rows(checkpoint, sensitivities, options, given)?;
+        }
         Ok(plan)
+    }
+
+    /// Finds scales for rows of tensors that the file covers and that get grids of their own.
+    fn scale_rows(
+        &mut self,
+        checkpoint: &Checkpoint,
+        sensitivities: Option<&Sensitivities>,
+        options: &CompressOptions,
+        given: &Given,
+    ) -> Result<()> {
+        let tensors = checkpoint.tensors();
+        let scales = |(index, info): (usize, &TensorInfo)| -> Result<Option<_>> {
+            let Some(plan) = self.tensors.get(index) else {
+                return Ok(None);
+            };
+            let own = options.scope == Scope::Tensor || plan.rule != Rule::default();
+            let on_grid = plan.rule.method.unwrap_or(options.method) == Method::Grid;
+            if !own || !on_grid || given.has(index) || plan.treatment != Treatment::Main {
+                return Ok(None);
+            }
+            let Some(h) = self.load_h(tensors, sensitivities, index)? else {
+                return Ok(None);
+            };
+            let Some(scales) = h.row_scales(info) else {
+                return Ok(None);
+            };
+            let span = Span::of_slice(&scales.divided(&weights::load(checkpoint, index)?));
+            let mean_h = h.scaled(&scales).mean();
+            Ok(Some((scales, span, mean_h)))
+        };
+        let found: Result<Vec<_>> = tensors.par_iter().enumerate().map(scales).collect();
+        for (plan, scales) in self.tensors.iter_mut().zip(found?) {
+            if let Some((scales, span, mean_h)) = scales {
+                plan.span = span;
+                plan.scaled_h = Some(mean_h);
+                plan.scales = Some(Arc::new(scales));
+            }
+        }
+        Ok(())
     }
 
     /// Finds tensors that are tied or hold the same bytes and are treated alike. A tensor whose symbols are given is the same only

@@ -8,6 +8,7 @@ use crate::checkpoint::Checkpoint;
 use crate::feedback::{LayerMoments, Moments};
 use crate::names::bare;
 use crate::options::{CompressOptions, Feedback};
+use crate::scales::RowScales;
 use crate::{Error, Result, weights};
 use std::borrow::Cow;
 use std::collections::HashMap;
@@ -47,6 +48,20 @@ impl TensorSensitivity<'_> {
     /// Their mean.
     pub(crate) fn mean(&self) -> f64 {
         self.source(&self.values).mean_h()
+    }
+
+    /// Scales for the rows of the tensor, if they are worth their bits.
+    pub(crate) fn row_scales(&self, info: &TensorInfo) -> Option<RowScales> {
+        RowScales::new(info, &self.values)
+    }
+
+    /// Those of errors of the weights over their scales.
+    pub(crate) fn scaled(&self, scales: &RowScales) -> TensorSensitivity<'static> {
+        let scale = |(i, h): (usize, &f32)| (f64::from(h + self.floor) * scales.at(i).powi(2)) as f32;
+        TensorSensitivity {
+            values: Cow::Owned(self.values.iter().enumerate().map(scale).collect()),
+            floor: 0.0,
+        }
     }
 
     /// Adds those of a tensor of the same shape.

@@ -134,6 +134,9 @@ pub(crate) struct SensitivityArgs {
     /// Share of a tensor's mean sensitivity that is added to each.
     #[arg(long, value_name = "F", default_value_t = CompressOptions::default().floor, requires = "sensitivity", allow_negative_numbers = true)]
     floor: f64,
+    /// Scale rows of tensors with grids of their own where FILE says that some matter less, as those of rare tokens in embeddings.
+    #[arg(long, requires = "sensitivity")]
+    row_scales: bool,
     /// Method grid makes errors good by the weights that come after: where FILE has second moments of a layer's inputs
     /// (`NAME::gram`) by these, slower and better, and in other convolutions by what their inputs are mostly like.
     #[arg(long, value_enum, default_value_t)]
@@ -154,6 +157,7 @@ impl SensitivityArgs {
         options.sensitivity.clone_from(&self.sensitivity);
         options.power = self.power;
         options.floor = self.floor;
+        options.row_scales = self.row_scales;
         options.feedback = self.feedback.into();
         options.trellis = !self.no_trellis;
     }

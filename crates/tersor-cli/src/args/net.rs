@@ -335,6 +335,20 @@ pub(crate) struct PruneArgs {
     pub(crate) output: OutputArgs,
 }
 
+/// How much layers matter, and rows of embeddings.
+#[derive(Args, Debug)]
+pub(crate) struct WeighingArgs {
+    /// A sensitivity file: a layer's weight is its mean.
+    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
+    pub(crate) sensitivity: Option<PathBuf>,
+    /// Exponent of sensitivities, 0 to 1.
+    #[arg(long, value_name = "P", default_value_t = 0.5, requires = "sensitivity")]
+    pub(crate) power: f64,
+    /// Scale rows of embeddings where FILE says that some matter less, as those of rare tokens.
+    #[arg(long, requires = "sensitivity")]
+    pub(crate) row_scales: bool,
+}
+
 /// Arguments of `net compress`.
 #[derive(Args, Debug)]
 #[command(after_help = "\
@@ -363,12 +377,9 @@ pub(crate) struct CompressArgs {
     /// How symbols become bits.
     #[arg(long, value_enum, default_value = "context")]
     pub(crate) coder: super::values::CoderArg,
-    /// A sensitivity file: a layer's weight is its mean.
-    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
-    pub(crate) sensitivity: Option<PathBuf>,
-    /// Exponent of sensitivities, 0 to 1.
-    #[arg(long, value_name = "P", default_value_t = 0.5, requires = "sensitivity")]
-    pub(crate) power: f64,
+    /// How much layers matter.
+    #[command(flatten)]
+    pub(crate) weighing: WeighingArgs,
     /// Quantize each weight by itself, not on a trellis: faster to make, larger at the same accuracy.
     #[arg(long)]
     pub(crate) no_trellis: bool,

@@ -118,7 +118,10 @@ fn tensor_table(args: &InspectArgs, report: &InspectReport) -> TensorTable {
     for tensor in &report.tensors {
         let levels = output::optional(tensor.levels, |n| output::thousands(n as u64));
         let bytes = output::optional(tensor.bytes, output::thousands);
-        let stored = output::printable(&tensor.stored);
+        let mut stored = output::printable(&tensor.stored);
+        if let Some(n) = tensor.n_scales {
+            let _ = write!(stored, ", {n} scales");
+        }
         let (name, dtype, shape) = (&tensor.name, tensor.dtype, &tensor.shape);
         if args.verbose {
             let group = output::optional(tensor.group, |group| group.to_string());

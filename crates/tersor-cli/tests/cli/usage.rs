@@ -22,6 +22,7 @@ fn wrong_usage_ends_with_status_2_and_says_what_is_wrong() {
         (&["sweep", NET, "--json", "--csv"], "cannot be used with"),
         (&["sweep", NET, "--force"], "--svg <FILE>"),
         (&["sweep", NET, "--power", "0.5"], "--sensitivity <FILE>"),
+        (&["compress", NET, "--row-scales"], "--sensitivity <FILE>"),
         (
             &["sweep", NET, "--methods", "grid,hessian-kmeans"],
             "give --sensitivity FILE",

@@ -61,9 +61,10 @@ pub(crate) fn run(args: &CompressArgs, common: &Common) -> anyhow::Result<Status
         repair: args.repair.into(),
     };
     let mut rest = CompressOptions::default();
-    if let Some(path) = &args.sensitivity {
+    if let Some(path) = &args.weighing.sensitivity {
         rest = rest.with_sensitivity(path);
-        rest.power = args.power;
+        rest.power = args.weighing.power;
+        rest.row_scales = args.weighing.row_scales;
     }
     let bar = Bar::new(common.quiet);
     let (found, compressed) = compress(

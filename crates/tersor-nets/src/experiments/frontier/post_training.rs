@@ -11,7 +11,7 @@ use crate::{Error, Parameters, Result, fold};
 use tersor::options::CompressOptions;
 
 /// Exponent of the sensitivities of layers.
-const POWER: f64 = 0.5;
+const POWER: f64 = 0.75;
 /// Examples that sensitivities are measured on.
 const FISHER_SAMPLES: usize = 300;
 
@@ -125,6 +125,7 @@ impl Recipe for PostTraining {
             let estimate = Estimate::new(Estimator::Fisher { temperature: 1.0 }, FISHER_SAMPLES);
             rest = rest.with_sensitivity(sensitivities(task, &self.original, estimate, false)?);
             rest.power = POWER;
+            rest.row_scales = true;
         }
         let mut original = self.original.clone();
         fold(task.network, &mut original)?;
