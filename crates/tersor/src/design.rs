@@ -8,7 +8,7 @@ use crate::options::{Centres, CompressOptions, Feedback, Method, Rule, Scope};
 use crate::plan::{Plan, TensorPlan, Treatment};
 use crate::progress::Progress;
 use crate::samples::{Sampled, Samples};
-use crate::scales::RowScales;
+use crate::scales::{RowScales, ScaledRows};
 use crate::search::near_lossless_slope;
 use crate::sensitivity::{Sensitivities, TensorSensitivity};
 use crate::{Error, Result, weights};
@@ -157,7 +157,6 @@ impl<'a> Designer<'a> {
     pub(crate) fn load(&self, index: usize) -> Result<Loaded<'a>> {
         let weights = weights::load(self.checkpoint, index)?;
         let mut h = self.plan.load_h(self.tensors(), self.sensitivities, index)?;
-        let plan = self.plan.tensors.get(index);
         let weights = match self.scales(index) {
             Some(scales) => {
                 h = h.map(|h| h.scaled(scales));
@@ -165,18 +164,35 @@ impl<'a> Designer<'a> {
             }
             None => weights,
         };
-        let mean_h = plan.map_or(1.0, TensorPlan::constant_h);
         Ok(Loaded {
             weights,
             h,
-            mean_h,
+            mean_h: self.constant_h(index),
             balance: self.balance(index),
         })
     }
 
+    /// What a tensor is like whose rows have scales: one with a grid of its own.
+    fn scaled(&self, index: usize) -> Option<&'a ScaledRows> {
+        let plan = self.plan.tensors.get(index)?;
+        plan.scaled.as_deref().filter(|_| self.has_own_grid(plan))
+    }
+
     /// Scales of the rows of a tensor, if it has some.
     pub(crate) fn scales(&self, index: usize) -> Option<&'a RowScales> {
-        self.plan.tensors.get(index)?.scales.as_deref()
+        self.scaled(index).map(|scaled| &scaled.scales)
+    }
+
+    /// The one sensitivity of all elements, as they are quantized, where each has not its own.
+    fn constant_h(&self, index: usize) -> f64 {
+        let plan = self.plan.tensors.get(index).map_or(1.0, TensorPlan::constant_h);
+        self.scaled(index).map_or(plan, |scaled| scaled.mean_h)
+    }
+
+    /// Whether a tensor gets a grid, and shares it with no other.
+    fn has_own_grid(&self, plan: &TensorPlan) -> bool {
+        let own = self.options.scope == Scope::Tensor || plan.rule != Rule::default();
+        own && plan.rule.method.unwrap_or(self.options.method) == Method::Grid
     }
 
     /// How errors of a tensor add up, if they are to balance: what is assumed of its inputs.
@@ -285,8 +301,7 @@ impl<'a> Designer<'a> {
 
     /// The step of a tensor with a codebook of its own.
     pub(crate) fn step(&self, index: usize, slope: f64) -> f32 {
-        let mean_h = self.plan.tensors.get(index).map_or(1.0, TensorPlan::constant_h);
-        let mean_h = mean_h.min(LARGEST_H);
+        let mean_h = self.constant_h(index).min(LARGEST_H);
         let n = self
             .tensors()
             .get(index)
@@ -314,14 +329,14 @@ impl<'a> Designer<'a> {
         let Some(plan) = self.plan.tensors.get(index) else {
             return false;
         };
-        let own = self.options.scope == Scope::Tensor || plan.rule != Rule::default();
+        let magnitude = self.scaled(index);
+        let magnitude = magnitude.map_or(plan.span.magnitude(), ScaledRows::magnitude);
         let dtype = self.tensors().get(index).map_or(Dtype::U8, |t| t.dtype);
         self.options.feedback == Feedback::Auto
             && plan.treatment == Treatment::Main
             && !self.given.has(index)
-            && own
-            && plan.rule.method.unwrap_or(self.options.method) == Method::Grid
-            && feedback::rounded(FEEDBACK_REACH * plan.magnitude(), dtype).is_finite()
+            && self.has_own_grid(plan)
+            && feedback::rounded(FEEDBACK_REACH * magnitude, dtype).is_finite()
             && self.with_moments(index).is_some()
     }
 
@@ -340,9 +355,10 @@ impl<'a> Designer<'a> {
         found.map(|(file, index)| file.load_moments(index)).transpose()
     }
 
-    /// Range of the weights of a tensor.
+    /// Range of the weights of a tensor as they are quantized.
     pub(crate) fn span(&self, index: usize) -> Span {
-        self.plan.tensors.get(index).map_or(Span::EMPTY, |p| p.span)
+        let plan = self.plan.tensors.get(index).map_or(Span::EMPTY, |p| p.span);
+        self.scaled(index).map_or(plan, |scaled| scaled.span)
     }
 
     /// A tensor, or its sample if there is one.

@@ -2,9 +2,9 @@
 
 use crate::checkpoint::Checkpoint;
 use crate::feedback::Given;
-use crate::options::{CompressOptions, Method, Rule, Scope};
+use crate::options::{CompressOptions, Rule};
 use crate::progress::Progress;
-use crate::scales::RowScales;
+use crate::scales::ScaledRows;
 use crate::sensitivity::{Sensitivities, TensorSensitivity};
 use crate::{Error, Result, weights};
 use rayon::prelude::*;
@@ -109,10 +109,8 @@ pub struct TensorPlan {
     pub mean_square: f64,
     /// Range of the elements: what a grid needs to know of them.
     pub(crate) span: Span,
-    /// Scales of its rows, if it has some: it is quantized divided by them, and `span` is that of the quotients.
-    pub(crate) scales: Option<Arc<RowScales>>,
-    /// Mean sensitivity to errors of the quotients, if it has scales.
-    scaled_h: Option<f64>,
+    /// Scales for its rows, if they are wanted and worth their bits.
+    pub(crate) scaled: Option<Arc<ScaledRows>>,
     /// What was asked for this tensor alone.
     pub rule: Rule,
     /// Later tensors that equal this one.
@@ -133,16 +131,11 @@ impl TensorPlan {
         self.span.min > 0.0
     }
 
-    /// Largest magnitude that a level of its grid may stand for.
-    pub(crate) fn magnitude(&self) -> f32 {
-        self.span.magnitude() * self.scales.as_deref().map_or(1.0, RowScales::largest)
-    }
-
-    /// The one sensitivity of all elements as they are quantized where each has not its own.
+    /// The one sensitivity of all elements where each has not its own.
     pub(crate) fn constant_h(&self) -> f64 {
         match self.sensitivity {
             SensitivitySource::Relative => self.mean_h / self.mean_square.max(f64::MIN_POSITIVE),
-            SensitivitySource::File | SensitivitySource::Default => self.scaled_h.unwrap_or(self.mean_h),
+            SensitivitySource::File | SensitivitySource::Default => self.mean_h,
         }
     }
 }
@@ -290,8 +283,7 @@ impl Plan {
                 mean_h: 1.0,
                 mean_square: survey.mean_square,
                 span: survey.span,
-                scales: None,
-                scaled_h: None,
+                scaled: None,
                 rule: rule.map_or_else(Rule::default, |o| o.rule),
                 aliases: Vec::new(),
             });
@@ -299,27 +291,22 @@ impl Plan {
         plan.find_aliases(checkpoint, &surveys, given)?;
         plan.weigh(tensors, sensitivities)?;
         if options.row_scales {
-            plan.scale_rows(checkpoint, sensitivities, options, given)?;
+            plan.scale_rows(checkpoint, sensitivities, given)?;
         }
         Ok(plan)
     }
 
-    /// Finds scales for rows of tensors that the file covers and that get grids of their own.
+    /// Finds scales for rows of tensors that the file covers.
     fn scale_rows(
         &mut self,
         checkpoint: &Checkpoint,
         sensitivities: Option<&Sensitivities>,
-        options: &CompressOptions,
         given: &Given,
     ) -> Result<()> {
         let tensors = checkpoint.tensors();
         let scales = |(index, info): (usize, &TensorInfo)| -> Result<Option<_>> {
-            let Some(plan) = self.tensors.get(index) else {
-                return Ok(None);
-            };
-            let own = options.scope == Scope::Tensor || plan.rule != Rule::default();
-            let on_grid = plan.rule.method.unwrap_or(options.method) == Method::Grid;
-            if !own || !on_grid || given.has(index) || plan.treatment != Treatment::Main {
+            let is_main = |plan: &TensorPlan| plan.treatment == Treatment::Main;
+            if given.has(index) || !self.tensors.get(index).is_some_and(is_main) {
                 return Ok(None);
             }
             let Some(h) = self.load_h(tensors, sensitivities, index)? else {
@@ -328,17 +315,15 @@ impl Plan {
             let Some(scales) = h.row_scales(info) else {
                 return Ok(None);
             };
-            let span = Span::of_slice(&scales.divided(&weights::load(checkpoint, index)?));
-            let mean_h = h.scaled(&scales).mean();
-            Ok(Some((scales, span, mean_h)))
+            Ok(Some(ScaledRows {
+                span: Span::of_slice(&scales.divided(&weights::load(checkpoint, index)?)),
+                mean_h: h.scaled(&scales).mean(),
+                scales,
+            }))
         };
         let found: Result<Vec<_>> = tensors.par_iter().enumerate().map(scales).collect();
-        for (plan, scales) in self.tensors.iter_mut().zip(found?) {
-            if let Some((scales, span, mean_h)) = scales {
-                plan.span = span;
-                plan.scaled_h = Some(mean_h);
-                plan.scales = Some(Arc::new(scales));
-            }
+        for (plan, scaled) in self.tensors.iter_mut().zip(found?) {
+            plan.scaled = scaled.map(Arc::new);
         }
         Ok(())
     }

@@ -4,6 +4,7 @@
 //! suits all of them. At high rates that saves log2(mean h / geometric mean of h) / 2 bits per weight.
 
 use tersor_codec::{Scales, TensorInfo};
+use tersor_quant::Span;
 
 /// Bits after the leading one of a scale: steps that are a tenth off cost next to nothing, and few different scales few bits.
 const MANTISSA_BITS: u32 = 2;
@@ -13,6 +14,23 @@ const BITS: f64 = 6.0;
 const WORTH: f64 = 2.0;
 /// Least sensitivity of a row, in that of all: examples that it was measured on need not have every token.
 const LEAST: f64 = 0.03;
+
+/// A tensor whose rows are divided by scales.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct ScaledRows {
+    pub(crate) scales: RowScales,
+    /// Range of the quotients.
+    pub(crate) span: Span,
+    /// Mean sensitivity to their errors.
+    pub(crate) mean_h: f64,
+}
+
+impl ScaledRows {
+    /// Largest magnitude of a quotient times any scale.
+    pub(crate) fn magnitude(&self) -> f32 {
+        self.span.magnitude() * self.scales.largest()
+    }
+}
 
 /// Scales of the rows of a tensor, with a geometric mean of about 1.
 #[derive(Clone, Debug, PartialEq)]
@@ -53,7 +71,7 @@ impl RowScales {
     }
 
     /// The largest.
-    pub(crate) fn largest(&self) -> f32 {
+    fn largest(&self) -> f32 {
         self.scales.values.iter().copied().fold(0.0, f32::max)
     }
 

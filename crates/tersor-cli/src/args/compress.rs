@@ -342,6 +342,7 @@ mod tests {
     const SENSITIVITY: Given = &["--sensitivity=h.safetensors"];
     const POWER: Given = &["--power=0.5"];
     const FLOOR: Given = &["--floor=0.1"];
+    const ROW_SCALES: Given = &["--row-scales"];
     const FEEDBACK: Given = &["--feedback=off"];
     const KEEP: Given = &["--keep=a.*"];
     const RULE: Given = &["--tensor=b.*=x0.5"];
@@ -355,7 +356,7 @@ mod tests {
     const THREADS: Given = &["--threads=2"];
     const QUIET: Given = &["--quiet"];
 
-    const ALL: [Given; 34] = [
+    const ALL: [Given; 35] = [
         BPW,
         RATIO,
         SIZE,
@@ -378,6 +379,7 @@ mod tests {
         SENSITIVITY,
         POWER,
         FLOOR,
+        ROW_SCALES,
         FEEDBACK,
         KEEP,
         RULE,
@@ -393,7 +395,7 @@ mod tests {
     ];
 
     /// Options without effect, the option that the message has to name, and those beside which they have one.
-    const NEEDS: [(Given, &str, &[Given]); 12] = [
+    const NEEDS: [(Given, &str, &[Given]); 13] = [
         (MAX_LOSS, "--sensitivity", &[SENSITIVITY]),
         (LEVELS, "--method", &[KMEANS]),
         (STEP, "--method", &[UNIFORM]),
@@ -406,6 +408,7 @@ mod tests {
         (WEIGHTED, "--sensitivity", &[SENSITIVITY]),
         (POWER, "--sensitivity", &[SENSITIVITY]),
         (FLOOR, "--sensitivity", &[SENSITIVITY]),
+        (ROW_SCALES, "--sensitivity", &[SENSITIVITY]),
     ];
 
     /// Sets of which at most one can be given.
