@@ -2,6 +2,7 @@
 
 use clap::{Args, Subcommand, ValueEnum, ValueHint};
 use std::path::PathBuf;
+use tersor::options::CompressOptions;
 use tersor_nets::Selection;
 use tersor_nets::prune::Score;
 use tersor_nets::sequential::SequentialOptions;
@@ -344,6 +345,9 @@ pub(crate) struct WeighingArgs {
     /// Exponent of sensitivities, 0 to 1.
     #[arg(long, value_name = "P", default_value_t = 0.5, requires = "sensitivity")]
     pub(crate) power: f64,
+    /// Share of a tensor's mean sensitivity that is added to each: what embeddings and vectors are rounded by.
+    #[arg(long, value_name = "F", default_value_t = CompressOptions::default().floor, requires = "sensitivity")]
+    pub(crate) floor: f64,
     /// Scale rows of embeddings where FILE says that some matter less, as those of rare tokens.
     #[arg(long, requires = "sensitivity")]
     pub(crate) row_scales: bool,

@@ -64,6 +64,7 @@ pub(crate) fn run(args: &CompressArgs, common: &Common) -> anyhow::Result<Status
     if let Some(path) = &args.weighing.sensitivity {
         rest = rest.with_sensitivity(path);
         rest.power = args.weighing.power;
+        rest.floor = args.weighing.floor;
         rest.row_scales = args.weighing.row_scales;
     }
     let bar = Bar::new(common.quiet);

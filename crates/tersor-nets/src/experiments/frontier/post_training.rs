@@ -12,6 +12,8 @@ use tersor::options::CompressOptions;
 
 /// Exponent of the sensitivities of layers.
 const POWER: f64 = 0.75;
+/// Share of a tensor's mean sensitivity that is added to each: for tokens that the examples do not have.
+const FLOOR: f64 = 0.01;
 /// Examples that sensitivities are measured on.
 const FISHER_SAMPLES: usize = 300;
 
@@ -125,6 +127,7 @@ impl Recipe for PostTraining {
             let estimate = Estimate::new(Estimator::Fisher { temperature: 1.0 }, FISHER_SAMPLES);
             rest = rest.with_sensitivity(sensitivities(task, &self.original, estimate, false)?);
             rest.power = POWER;
+            rest.floor = FLOOR;
             rest.row_scales = true;
         }
         let mut original = self.original.clone();
