@@ -172,10 +172,11 @@ impl<'a> Designer<'a> {
         })
     }
 
-    /// What a tensor is like whose rows have scales: one with a grid of its own.
+    /// What a tensor is like whose rows have scales: one with a grid of its own, or given so.
     fn scaled(&self, index: usize) -> Option<&'a ScaledRows> {
         let plan = self.plan.tensors.get(index)?;
-        plan.scaled.as_deref().filter(|_| self.has_own_grid(plan))
+        let applies = self.given.has(index) || self.has_own_grid(plan);
+        plan.scaled.as_deref().filter(|_| applies)
     }
 
     /// Scales of the rows of a tensor, if it has some.

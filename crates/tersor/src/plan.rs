@@ -4,7 +4,7 @@ use crate::checkpoint::Checkpoint;
 use crate::feedback::Given;
 use crate::options::{CompressOptions, Rule};
 use crate::progress::Progress;
-use crate::scales::ScaledRows;
+use crate::scales::{RowScales, ScaledRows};
 use crate::sensitivity::{Sensitivities, TensorSensitivity};
 use crate::{Error, Result, weights};
 use rayon::prelude::*;
@@ -124,6 +124,17 @@ impl TensorPlan {
             SensitivitySource::Relative => self.mean_h,
             SensitivitySource::File | SensitivitySource::Default => self.mean_h * self.mean_square,
         }
+    }
+
+    /// Scales of its rows, where [`row_scales`](CompressOptions::row_scales) asks for them and they are worth their bits.
+    pub fn row_scales(&self) -> Option<&[f32]> {
+        let scaled = self.scaled.as_deref()?;
+        Some(&scaled.scales.stored().values)
+    }
+
+    /// Mean sensitivity to errors of its rows over their scales, if it has some; otherwise `mean_h`.
+    pub fn mean_scaled_h(&self) -> f64 {
+        self.scaled.as_deref().map_or(self.mean_h, |scaled| scaled.mean_h)
     }
 
     /// Whether all elements are greater than 0.
@@ -290,23 +301,31 @@ impl Plan {
         }
         plan.find_aliases(checkpoint, &surveys, given)?;
         plan.weigh(tensors, sensitivities)?;
-        if options.row_scales {
-            plan.scale_rows(checkpoint, sensitivities, given)?;
-        }
+        plan.scale_rows(checkpoint, sensitivities, (options, given))?;
         Ok(plan)
     }
 
-    /// Finds scales for rows of tensors that the file covers.
+    /// Finds scales for rows of tensors that the file covers, if they are wanted; those that symbols are given with stay.
     fn scale_rows(
         &mut self,
         checkpoint: &Checkpoint,
         sensitivities: Option<&Sensitivities>,
-        given: &Given,
+        (options, given): (&CompressOptions, &Given),
     ) -> Result<()> {
         let tensors = checkpoint.tensors();
         let scales = |(index, info): (usize, &TensorInfo)| -> Result<Option<_>> {
-            let is_main = |plan: &TensorPlan| plan.treatment == Treatment::Main;
-            if given.has(index) || !self.tensors.get(index).is_some_and(is_main) {
+            let Some(plan) = self.tensors.get(index) else {
+                return Ok(None);
+            };
+            if let Some(layer) = given.get(index) {
+                let Some(scales) = layer.scales.clone() else {
+                    return Ok(None);
+                };
+                let weights = weights::load(checkpoint, index)?;
+                let scales = RowScales::given(scales, weights.len());
+                return Ok(Some(ScaledRows::new(scales, &weights, plan.mean_h)));
+            }
+            if !options.row_scales || plan.treatment != Treatment::Main {
                 return Ok(None);
             }
             let Some(h) = self.load_h(tensors, sensitivities, index)? else {
@@ -315,11 +334,9 @@ impl Plan {
             let Some(scales) = h.row_scales(info) else {
                 return Ok(None);
             };
-            Ok(Some(ScaledRows {
-                span: Span::of_slice(&scales.divided(&weights::load(checkpoint, index)?)),
-                mean_h: h.scaled(&scales).mean(),
-                scales,
-            }))
+            let mean_h = h.scaled(&scales).mean();
+            let weights = weights::load(checkpoint, index)?;
+            Ok(Some(ScaledRows::new(scales, &weights, mean_h)))
         };
         let found: Result<Vec<_>> = tensors.par_iter().enumerate().map(scales).collect();
         for (plan, scaled) in self.tensors.iter_mut().zip(found?) {

@@ -26,6 +26,15 @@ pub(crate) struct ScaledRows {
 }
 
 impl ScaledRows {
+    /// A tensor with these scales.
+    pub(crate) fn new(scales: RowScales, weights: &[f32], mean_h: f64) -> Self {
+        Self {
+            span: Span::of_slice(&scales.divided(weights)),
+            scales,
+            mean_h,
+        }
+    }
+
     /// Largest magnitude of a quotient times any scale.
     pub(crate) fn magnitude(&self) -> f32 {
         self.span.magnitude() * self.scales.largest()
@@ -63,6 +72,14 @@ impl RowScales {
             },
             row_len,
         })
+    }
+
+    /// Those that a tensor of so many elements came with.
+    pub(crate) fn given(values: Vec<f32>, n_elements: usize) -> Self {
+        Self {
+            row_len: (n_elements / values.len().max(1)).max(1),
+            scales: Scales { axis: 0, values },
+        }
     }
 
     /// As a file has them.

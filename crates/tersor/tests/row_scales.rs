@@ -9,9 +9,10 @@
 mod support;
 
 use support::*;
-use tersor::Compressed;
+use tersor::feedback::{Grid, LayerSymbols};
 use tersor::inspect::inspect;
 use tersor::options::{CompressOptions, Method, Scope, Target};
+use tersor::{Compressed, Compressor, Silent};
 use tersor_codec::{Coder, Dtype, FileReader, Limits, Scales, Storage};
 
 const ROWS: usize = 256;
@@ -179,4 +180,52 @@ fn scales_of_a_tensor_that_is_used_twice_follow_the_sum_of_both_uses() {
         scales(&found, 0).map_or(1.0, |scales| scales.values[ROWS - 1])
     });
     assert!(with < 1.0 && without > 2.0, "{with} {without}");
+}
+
+#[test]
+fn symbols_that_come_with_scales_keep_them() {
+    let weights = bell(61, 6 * 40, 0.2);
+    let original = checkpoint(vec![f32s("w", &[6, 40], &weights)]);
+    let grid = Grid {
+        step: 0.25,
+        first: -8,
+        n_levels: 17,
+    };
+    let factors = [0.5f32, 1.0, 1.0, 2.0, 1.5, 0.75];
+    let divided: Vec<f32> = weights
+        .chunks(40)
+        .zip(factors)
+        .flat_map(|(row, factor)| row.iter().map(move |w| w / factor))
+        .collect();
+    let symbols = divided
+        .iter()
+        .map(|w| ((w / 0.25).round() as i32 + 8).clamp(0, 16) as u16);
+    let layer = LayerSymbols::new(grid, symbols.collect(), &divided, 0.5);
+    let compress = |layer: LayerSymbols| {
+        let given = [("w".to_owned(), layer)];
+        let compressor = Compressor::with_symbols(&original, CompressOptions::default(), given, &Silent)?;
+        compressor.compress(&Target::Slope(1e-4), &Silent)
+    };
+    let scaled = layer.clone().with_scales(factors.to_vec());
+    let found = compress(scaled.clone()).unwrap();
+    let decoded = decode(&found.bytes);
+    assert!(floats(&decoded, "w") == scaled.values());
+    assert_eq!(scales(&found, 0).unwrap().values, factors);
+    let told = found.report.tensors[0].squared_error.unwrap();
+    assert_close(told, squared_error(&original, &decoded, "w"), "the squared error");
+
+    let steep = Grid { step: 4.0, ..grid };
+    let steep = LayerSymbols::new(steep, layer.symbols.clone(), &divided, 0.5);
+    for (layer, factors, message) in [
+        (
+            &layer,
+            vec![1.0; 5],
+            "5 scales; there must be a positive one for each of 6 rows",
+        ),
+        (&layer, vec![0.0; 6], "must be a positive one"),
+        (&steep, vec![f32::MAX; 6], "is not a finite F32"),
+    ] {
+        let refused = compress(layer.clone().with_scales(factors)).unwrap_err();
+        assert!(refused.to_string().contains(message), "{refused}");
+    }
 }

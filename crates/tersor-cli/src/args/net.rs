@@ -336,7 +336,7 @@ pub(crate) struct PruneArgs {
     pub(crate) output: OutputArgs,
 }
 
-/// How much layers matter, and rows of embeddings.
+/// How much layers matter, and their rows.
 #[derive(Args, Debug)]
 pub(crate) struct WeighingArgs {
     /// A sensitivity file: a layer's weight is its mean.
@@ -348,7 +348,7 @@ pub(crate) struct WeighingArgs {
     /// Share of a tensor's mean sensitivity that is added to each: what embeddings and vectors are rounded by.
     #[arg(long, value_name = "F", default_value_t = CompressOptions::default().floor, requires = "sensitivity")]
     pub(crate) floor: f64,
-    /// Scale rows of embeddings where FILE says that some matter less, as those of rare tokens.
+    /// Scale rows of tensors where FILE says that some matter less, as those of rare tokens in embeddings.
     #[arg(long, requires = "sensitivity")]
     pub(crate) row_scales: bool,
 }

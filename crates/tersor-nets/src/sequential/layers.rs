@@ -6,6 +6,7 @@ use crate::graph::{Network, Node, Op};
 use crate::lockstep::{Sides, Visit};
 use crate::shared::{RepairReport, repair_layer};
 use crate::{Error, Parameters, Result};
+use std::borrow::Cow;
 use tersor::Progress;
 use tersor::codec::{Dtype, TensorInfo};
 use tersor::feedback::{Gram, Layer, Prices, Problem, Span, quantize, step};
@@ -24,6 +25,13 @@ pub(super) struct Quantize<'a> {
     pub(super) progress: &'a dyn Progress,
 }
 
+/// Rows over their scales.
+fn divided(weights: &[f32], scales: &[f32]) -> Cow<'static, [f32]> {
+    let rows = weights.chunks((weights.len() / scales.len().max(1)).max(1));
+    let row = |(row, scale): (&[f32], &f32)| row.iter().map(|w| w / scale).collect::<Vec<_>>();
+    Cow::Owned(rows.zip(scales).flat_map(row).collect())
+}
+
 impl Quantize<'_> {
     fn layer(
         &mut self,
@@ -36,6 +44,7 @@ impl Quantize<'_> {
             slope,
             original,
             sensitivities,
+            scales,
             ..
         } = self.pass;
         let spec = original.specs().get(parameter);
@@ -46,7 +55,11 @@ impl Quantize<'_> {
             shape: spec.shape.iter().map(|&n| n as u64).collect(),
             shard: 0,
         };
-        let weights = original.values(parameter);
+        let scales = scales.get(parameter).copied().flatten();
+        let weights = match scales {
+            Some(scales) => divided(original.values(parameter), scales),
+            None => Cow::Borrowed(original.values(parameter)),
+        };
         let moments = PairMoments::new(&node.op, inputs, self.options.rows_per_input)?;
         let sensitivity = sensitivities.get(parameter).copied().unwrap_or(1.0);
         let wrap = |error: &dyn std::fmt::Display| Error::Input(format!("layer {:?}: {error}", node.name));
@@ -54,7 +67,7 @@ impl Quantize<'_> {
         let layer = Layer {
             cross: Some(&moments.cross),
             sensitivity,
-            ..Layer::new(weights, gram)
+            ..Layer::new(&weights, gram)
         };
         let problem = Problem::new(&layer, &self.options.feedback).map_err(|e| wrap(&e))?;
         let step = step(
@@ -65,9 +78,11 @@ impl Quantize<'_> {
         );
         let quantized = &mut self.quantized;
         let prices = quantized.prices.as_mut().map_or(Prices::Order0, Prices::Context);
-        let layer = quantize(&info, &[problem], step, slope, prices)?;
-        let values = changed.values_mut(parameter).iter_mut().zip(&layer.symbols);
-        values.for_each(|(value, &symbol)| *value = layer.grid.value(symbol.into()));
+        let mut layer = quantize(&info, &[problem], step, slope, prices)?;
+        if let Some(scales) = scales {
+            layer = layer.with_scales(scales.to_vec());
+        }
+        changed.values_mut(parameter).copy_from_slice(&layer.values());
         quantized.layers.push(LayerReport {
             name: spec.name.clone(),
             n_weights: weights.len(),

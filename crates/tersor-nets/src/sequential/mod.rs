@@ -131,8 +131,10 @@ pub struct Pass<'a> {
     pub original: &'a Parameters,
     /// The network being quantized before any layer is: the original, or with embeddings as the file will have them.
     pub changed: &'a Parameters,
-    /// Of each parameter's elements on average, in loss per squared weight; 1 for parameters beyond the last.
+    /// Of each parameter's elements on average, in loss per squared weight, rows over their scales; 1 for parameters beyond the last.
     pub sensitivities: &'a [f64],
+    /// Of each parameter's rows, if they have some.
+    pub scales: &'a [Option<&'a [f32]>],
     /// Layers that are on their levels already, in both networks.
     pub begun: &'a Quantized,
     /// How many layers [`Sequential::first`] has.

@@ -9,6 +9,7 @@ use crate::{Error, Parameters, Result};
 use burn::tensor::Device;
 use tersor::codec::{Limits, QuantizedCheckpoint};
 use tersor::options::{CompressOptions, Target};
+use tersor::plan::TensorPlan;
 use tersor::{Compressed, Compressor, Progress};
 
 /// Most passes over the network.
@@ -54,7 +55,9 @@ impl Passes<'_> {
     /// A file at one slope.
     fn at(&self, slope: f64) -> Result<(Sequential, Compressed)> {
         let start = self.start(slope)?;
-        let sensitivities: Vec<f64> = self.plain.plan().tensors.iter().map(|t| t.mean_h).collect();
+        let plans = &self.plain.plan().tensors;
+        let sensitivities: Vec<f64> = plans.iter().map(TensorPlan::mean_scaled_h).collect();
+        let scales: Vec<Option<&[f32]>> = plans.iter().map(TensorPlan::row_scales).collect();
         self.progress.start("layers", self.network.nodes.len() as u64 - 1);
         let found = quantize(
             self.network,
@@ -63,6 +66,7 @@ impl Passes<'_> {
                 original: self.original,
                 changed: &start,
                 sensitivities: &sensitivities,
+                scales: &scales,
                 begun: self.begun.0,
                 stop: self.begun.1,
             },

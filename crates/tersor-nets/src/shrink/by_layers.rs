@@ -95,11 +95,7 @@ pub(super) fn by_layers(
         quantized = found.first;
         for (name, layer) in &quantized.symbols {
             let parameter = parameter(network, name)?;
-            let values: Vec<f32> = layer
-                .symbols
-                .iter()
-                .map(|&s| layer.grid.value(s.into()))
-                .collect();
+            let values = layer.values();
             frozen.fix(parameter, &values);
             parameters.values_mut(parameter).copy_from_slice(&values);
         }

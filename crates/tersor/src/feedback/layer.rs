@@ -12,6 +12,8 @@ pub struct LayerSymbols {
     pub grid: Grid,
     /// One per element, in row-major order, each below `grid.n_levels`.
     pub symbols: Vec<u16>,
+    /// A factor for each index of the first axis, if the symbols are those of the weights over it.
+    pub scales: Option<Vec<f32>>,
     /// Counts, squared error, and the predicted loss as whoever chose the symbols sees it.
     pub report: Report,
 }
@@ -28,8 +30,27 @@ impl LayerSymbols {
         LayerSymbols {
             grid,
             symbols,
+            scales: None,
             report,
         }
+    }
+
+    /// The same for weights that have been divided by these, one for each index of the first axis.
+    #[must_use]
+    pub fn with_scales(mut self, scales: Vec<f32>) -> Self {
+        self.scales = Some(scales);
+        self
+    }
+
+    /// What the symbols stand for: a value for each element.
+    pub fn values(&self) -> Vec<f32> {
+        let level = |&symbol: &u16| self.grid.value(symbol.into());
+        let Some(scales) = self.scales.as_ref().filter(|scales| !scales.is_empty()) else {
+            return self.symbols.iter().map(level).collect();
+        };
+        let rows = self.symbols.chunks((self.symbols.len() / scales.len()).max(1));
+        let row = |(row, scale): (&'_ [u16], &f32)| row.iter().map(|s| scale * level(s)).collect::<Vec<_>>();
+        rows.zip(scales).flat_map(row).collect()
     }
 
     /// Multiples of a step, on the smallest grid that holds them and zero, which a trellis counts from.
@@ -80,6 +101,22 @@ impl LayerSymbols {
                 "there is {bad}, the grid has levels 0 to {}",
                 n_levels.max(1) - 1
             ));
+        }
+        if let Some(scales) = &self.scales {
+            let n_rows = info.shape.first().copied().unwrap_or(1);
+            if scales.len() as u64 != n_rows || !scales.iter().all(|s| s.is_finite() && *s > 0.0) {
+                return refuse(format!(
+                    "{} scales; there must be a positive one for each of {n_rows} rows",
+                    scales.len()
+                ));
+            }
+            let is_finite = |&value: &f32| rounded(value, info.dtype).is_finite();
+            if !self.values().iter().all(is_finite) {
+                return refuse(format!(
+                    "a level times its scale is not a finite {}; choose other steps",
+                    info.dtype
+                ));
+            }
         }
         for symbol in [0, n_levels.max(1) as u32 - 1] {
             let level = self.grid.value(symbol);

@@ -110,6 +110,7 @@ pub fn quantize_plain(
             LayerSymbols {
                 grid: found.grid,
                 symbols: found.symbols,
+                scales: None,
                 report: found.report,
             }
         }
