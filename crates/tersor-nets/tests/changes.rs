@@ -13,12 +13,27 @@ use tersor::options::{CompressOptions, Method, Scope, Target};
 use tersor::{Silent, compress};
 use tersor_codec::{Coder, Limits, QuantizedCheckpoint, TensorData};
 use tersor_nets::evaluate::{EvaluateOptions, Scores, evaluate};
-use tersor_nets::examples::Examples as _;
+use tersor_nets::examples::{Batch, Examples};
 use tersor_nets::graph::{Mode, Network, Role, Unobserved, Weights};
 use tersor_nets::prune::{PruneOptions, Pruner, Scope as PruneScope, Score, count};
 use tersor_nets::shared::{FinetuneOptions, Match, finetune, repair, to_parameters};
-use tersor_nets::train::{Free, Optimizer, Schedule, TrainOptions, TrainingRun};
+use tersor_nets::train::{Free, Optimizer, Schedule, Teacher, TrainOptions, TrainingRun};
 use tersor_nets::{Error, Parameters, fold, open_device, unfold};
+
+/// Examples whose labels are all the same.
+struct Blind<E>(E);
+
+impl<E: Examples> Examples for Blind<E> {
+    fn len(&self) -> usize {
+        self.0.len()
+    }
+
+    fn batch(&self, indices: &[usize], key: Option<tersor_data::Key>) -> tersor_nets::Result<Batch> {
+        let mut batch = self.0.batch(indices, key)?;
+        batch.labels.fill(0);
+        Ok(batch)
+    }
+}
 
 fn score(network: &Network, parameters: &Parameters, n: usize, reference: Option<&Scores>) -> Scores {
     let options = EvaluateOptions {
@@ -239,7 +254,7 @@ fn fine_tuning_lowers_the_loss_and_keeps_symbols_and_zeros() {
             let p = to_parameters(&network, q).unwrap();
             score(&network, &p, 200, None).summary().loss
         };
-        finetune(&network, &mut shared, &examples, &device, &options, &Silent).unwrap();
+        finetune(&network, &mut shared, &examples, None, &device, &options, &Silent).unwrap();
         let (was, is) = (loss(&before), loss(&shared));
         assert!(is < was, "{method}: {was} -> {is}");
         for (a, b) in before.tensors.iter().zip(&shared.tensors) {
@@ -253,6 +268,42 @@ fn fine_tuning_lowers_the_loss_and_keeps_symbols_and_zeros() {
             assert_eq!(a.zero_symbol(), b.zero_symbol());
         }
     }
+}
+
+#[test]
+fn fine_tuning_with_a_teacher_comes_nearer_to_it_without_a_label() {
+    let network = tiny();
+    let parameters = trained(&network, 4, None);
+    let device = open_device("cpu").unwrap();
+    let mut shared = quantized(&parameters, Method::KMeans, Target::Levels(4));
+    let teacher = Teacher::new(&parameters, 2.0, &device);
+    let options = FinetuneOptions {
+        epochs: 4,
+        batch: 20,
+        schedule: Schedule::Constant { rate: 5e-3 },
+        seed: 1,
+    };
+    let reference = score(&network, &parameters, 200, None);
+    let divergence = |q: &QuantizedCheckpoint| {
+        let p = to_parameters(&network, q).unwrap();
+        let scores = score(&network, &p, 200, Some(&reference));
+        reference.compare(&scores).unwrap().divergence.unwrap()
+    };
+    let before = divergence(&shared);
+    // Labels say nothing here: all are the same.
+    let examples = Blind(tiny_examples(200, 1));
+    finetune(
+        &network,
+        &mut shared,
+        &examples,
+        Some(&teacher),
+        &device,
+        &options,
+        &Silent,
+    )
+    .unwrap();
+    let after = divergence(&shared);
+    assert!(after < 0.8 * before, "{before} -> {after}");
 }
 
 #[test]

@@ -8,7 +8,7 @@ use std::path::PathBuf;
 use std::str::FromStr;
 use tersor::codec::Coder;
 use tersor::evaluate::EvaluateOptions;
-use tersor::options::{Centres, CompressOptions, Method, Override, Target, parse_glob};
+use tersor::options::{Centres, CompressOptions, Method, Override, Scope, Target, parse_glob};
 
 /// Arguments of `compress`.
 #[derive(Args, Debug)]
@@ -276,6 +276,14 @@ impl CompressArgs {
                 options.method
             );
         }
+        let has_own_grid = methods.contains(&Method::Grid)
+            && (options.scope == Scope::Tensor || !options.overrides.is_empty());
+        if options.row_scales && !has_own_grid {
+            bail!(
+                "--row-scales has no effect where no tensor has a grid of its own; leave out --method {} and --scope, or --row-scales",
+                options.method
+            );
+        }
         if !self.sensitivity.are_given() {
             if options.centres == Centres::WeightedMean {
                 bail!(
@@ -471,8 +479,25 @@ mod tests {
             &[LEVELS, HESSIAN, SENSITIVITY],
             &[MAX_LOSS, SENSITIVITY, POWER, FLOOR, HESSIAN],
             &[STEP, UNIFORM, CENTRES, SCOPE],
+            &[ROW_SCALES, SENSITIVITY],
+            &[ROW_SCALES, SENSITIVITY, GRID, SCOPE, RULE],
         ] {
             assert_eq!(refusal(given), None, "{given:?}");
+        }
+    }
+
+    #[test]
+    fn row_scales_are_refused_where_no_tensor_has_a_grid_of_its_own() {
+        for given in [
+            &[ROW_SCALES, SENSITIVITY, KMEANS][..],
+            &[ROW_SCALES, SENSITIVITY, UNIFORM, SCOPE],
+            &[ROW_SCALES, SENSITIVITY, SCOPE],
+        ] {
+            let message = refusal(given).unwrap_or_default();
+            assert!(
+                message.contains("--row-scales has no effect"),
+                "{given:?}: {message}"
+            );
         }
     }
 }

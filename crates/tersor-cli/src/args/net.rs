@@ -541,6 +541,15 @@ pub(crate) struct FinetuneArgs {
     /// Seed of order and augmentation.
     #[arg(long, value_name = "N", default_value_t = 0)]
     pub(crate) seed: u64,
+    /// Learn this network's answers instead of labels: the original, .safetensors or .tersor.
+    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
+    pub(crate) teacher: Option<PathBuf>,
+    /// Both answers are softened by this temperature.
+    #[arg(long, value_name = "T", default_value_t = 4.0, requires = "teacher")]
+    pub(crate) distill: f32,
+    /// Learn them for mixtures of two images each: where the teacher knows the images themselves by heart.
+    #[arg(long, requires = "teacher")]
+    pub(crate) mix: bool,
     /// Where to.
     #[command(flatten)]
     pub(crate) output: OutputArgs,

@@ -104,6 +104,19 @@ fn a_network_is_trained_measured_compressed_tuned_and_scored() {
         &["pruned.tersor", "--batch", "50", "-o", "tuned.tersor"],
     );
     run(
+        "finetune",
+        &[
+            "pruned.tersor",
+            "--teacher",
+            "pruned.safetensors",
+            "--mix",
+            "--batch",
+            "50",
+            "-o",
+            "taught.tersor",
+        ],
+    );
+    run(
         "repair",
         &[
             "pruned.tersor",

@@ -154,6 +154,7 @@ pub fn demo(
         checkpoint: &checkpoint,
         sensitivity: &sensitivity,
         train,
+        teacher: None,
         test,
         device,
         finetune: FinetuneOptions {

@@ -4,6 +4,7 @@ use crate::evaluate::{EvaluateOptions, evaluate};
 use crate::examples::Examples;
 use crate::graph::Network;
 use crate::shared::{FinetuneOptions, finetune, to_parameters};
+use crate::train::Teacher;
 use crate::{Error, Parameters, Result};
 use burn::tensor::Device;
 use serde::{Deserialize, Serialize};
@@ -53,6 +54,7 @@ pub(super) struct Bench<'a> {
     pub(super) checkpoint: &'a Checkpoint,
     pub(super) sensitivity: &'a Path,
     pub(super) train: &'a dyn Examples,
+    pub(super) teacher: Option<&'a Teacher>,
     pub(super) test: &'a dyn Examples,
     pub(super) device: &'a Device,
     pub(super) finetune: FinetuneOptions,
@@ -112,6 +114,7 @@ impl Bench<'_> {
             self.network,
             &mut quantized,
             self.train,
+            self.teacher,
             self.device,
             &self.finetune,
             self.progress,

@@ -4,7 +4,7 @@ use super::{tensor_of, to_parameters};
 use crate::examples::Examples;
 use crate::gradient::backward;
 use crate::graph::{Mode, Network, Role, Unobserved, Weights};
-use crate::train::{EpochReport, Schedule};
+use crate::train::{EpochReport, Lesson, Schedule, Teacher};
 use crate::{Error, Result};
 use burn::tensor::Device;
 use half::f16;
@@ -155,7 +155,7 @@ fn is_half(levels: &[f32]) -> bool {
 }
 
 /// Fine-tunes levels and steps of a quantized checkpoint's matrices and kernels in place; symbols stay, zeros stay zero,
-/// and so do other tensors. Batch-norm uses its running statistics. Returns the mean loss of each epoch's batches.
+/// and so do other tensors. With a teacher its answers are learned in place of labels. Batch-norm uses its running statistics. Returns the mean loss of each epoch's batches.
 ///
 /// # Errors
 /// [`Error::Input`] if nothing is shared, [`Error::Diverged`] if the loss is no longer finite, and as
@@ -164,6 +164,7 @@ pub fn finetune(
     network: &Network,
     quantized: &mut QuantizedCheckpoint,
     examples: &dyn Examples,
+    teacher: Option<&Teacher>,
     device: &Device,
     options: &FinetuneOptions,
     progress: &dyn Progress,
@@ -199,6 +200,7 @@ pub fn finetune(
         {
             rate = options.schedule.rate((epoch * steps + at) as f64 / total);
             let batch = examples.batch(&indices, Some(key))?;
+            let lesson = Lesson::new(network, teacher, &batch)?;
             let parameters = to_parameters(network, quantized)?;
             let weights = Weights::new(&parameters, device, true);
             let mut batch_loss = 0.0;
@@ -209,11 +211,11 @@ pub fn finetune(
                 Mode::Evaluate,
                 &mut Unobserved,
                 |logits| {
-                    let scores = logits.losses(&batch.labels);
-                    batch_loss = scores.sum();
-                    right += scores.correct.iter().filter(|&&c| c).count();
-                    rows += scores.losses.len();
-                    Ok(logits.gradient(&batch.labels, 1.0 / scores.losses.len().max(1) as f32, 1.0))
+                    let marks = lesson.mark(logits);
+                    batch_loss = marks.loss;
+                    right += marks.n_right;
+                    rows += marks.n_rows;
+                    Ok(marks.gradient)
                 },
             )?;
             if !batch_loss.is_finite() {

@@ -1,18 +1,21 @@
 //! Training by mini-batches.
 
 mod checkpoint;
+mod lesson;
 mod optimizer;
 mod run;
 mod schedule;
 
 pub use checkpoint::{load_training, save_training};
+pub(crate) use lesson::Lesson;
+pub use lesson::Teacher;
 pub use optimizer::{Optimizer, OptimizerState};
 pub use run::TrainingRun;
 pub use schedule::Schedule;
 
 use crate::canon::Narrow;
 use crate::examples::Examples;
-use crate::gradient::{Gradients, backward, logits, to_vec};
+use crate::gradient::{Gradients, backward, to_vec};
 use crate::graph::{BatchStatistics, Mode, Network, Observer, Op, Weights};
 use crate::{Error, Parameters, Result};
 use burn::tensor::Device;
@@ -111,27 +114,6 @@ impl Statistics {
     }
 }
 
-/// A network whose answers are the labels (distillation: Hinton, Vinyals, Dean, 2015).
-pub struct Teacher {
-    weights: Weights,
-    temperature: f32,
-}
-
-impl Teacher {
-    /// The network with these parameters; logits, also those of what is trained, are divided by the temperature.
-    pub fn new(parameters: &Parameters, temperature: f32, device: &Device) -> Self {
-        Self {
-            weights: Weights::new(parameters, device, false),
-            temperature,
-        }
-    }
-
-    /// What logits are divided by.
-    pub fn temperature(&self) -> f32 {
-        self.temperature
-    }
-}
-
 /// A training under way.
 pub struct Trainer<'a> {
     /// The network.
@@ -214,9 +196,7 @@ impl<'a> Trainer<'a> {
                 epoch: self.epoch as u64,
             };
             let batch = self.examples.batch(indices, Some(key))?;
-            let ask =
-                |t: &Teacher| logits(self.network, &t.weights, &batch).map(|taught| (taught, t.temperature));
-            let taught = self.teacher.map(ask).transpose()?;
+            let lesson = Lesson::new(self.network, self.teacher, &batch)?;
             let mut taken = narrow.as_ref().map(|n| n.take(parameters));
             let weights = Weights::new(taken.as_ref().unwrap_or(parameters), self.device, true);
             let mut statistics = Statistics::default();
@@ -228,24 +208,11 @@ impl<'a> Trainer<'a> {
                 self.options.mode,
                 &mut statistics,
                 |logits| {
-                    let scores = logits.losses(&batch.labels);
-                    batch_loss = match &taught {
-                        Some((taught, _)) => {
-                            let divergences = taught.divergences(logits, &batch.labels);
-                            divergences.iter().copied().map(f64::from).sum()
-                        }
-                        None => scores.sum(),
-                    };
-                    let n = scores.losses.len();
-                    right += scores.correct.iter().filter(|&&c| c).count();
-                    rows += n;
-                    let weight = 1.0 / n.max(1) as f32;
-                    Ok(match &taught {
-                        Some((taught, temperature)) => {
-                            logits.gradient_towards(taught, &batch.labels, weight, *temperature)
-                        }
-                        None => logits.gradient(&batch.labels, weight, 1.0),
-                    })
+                    let marks = lesson.mark(logits);
+                    batch_loss = marks.loss;
+                    right += marks.n_right;
+                    rows += marks.n_rows;
+                    Ok(marks.gradient)
                 },
             )?;
             if !batch_loss.is_finite() {

@@ -1,10 +1,12 @@
 //! `tersor net finetune`.
 
-use super::{Task, check_output, open_quantized};
+use super::{Task, check_output, open_quantized, open_weights, teacher_at, trained_on};
 use crate::args::Common;
 use crate::args::net::FinetuneArgs;
 use crate::progress::Bar;
 use crate::{Status, output};
+use std::path::PathBuf;
+use tersor_nets::examples::Mixed;
 use tersor_nets::shared::{FinetuneOptions, finetune};
 use tersor_nets::train::Schedule;
 
@@ -22,11 +24,16 @@ pub(crate) fn run(args: &FinetuneArgs, common: &Common) -> anyhow::Result<Status
         },
         seed: args.seed,
     };
+    let teach = |path: &PathBuf| teacher_at(args.distill, &open_weights(&task.network, path)?, &task.device);
+    let teacher = args.teacher.as_ref().map(teach).transpose()?;
+    let examples = task.train()?;
+    let mixed = args.mix.then_some(Mixed { examples });
     let bar = Bar::new(common.quiet);
     let reports = finetune(
         &task.network,
         &mut quantized,
-        task.train()?,
+        trained_on(examples, mixed.as_ref()),
+        teacher.as_ref(),
         &task.device,
         &options,
         &bar,

@@ -28,7 +28,7 @@ use tersor_nets::graph::{Mode, Network};
 use tersor_nets::shared::{Match, to_parameters};
 use tersor_nets::task::{DataOptions, DataSets, open_data};
 use tersor_nets::train::{EpochReport, Optimizer, Schedule, Teacher, TrainOptions};
-use tersor_nets::{Device, Parameters, Subset, open_device};
+use tersor_nets::{Device, Parameters, open_device};
 
 /// Runs a verb.
 pub(crate) fn run(command: &NetCommand, common: &Common) -> anyhow::Result<Status> {
@@ -204,7 +204,7 @@ fn train_options(args: &TrainingArgs) -> TrainOptions {
 }
 
 /// Mixtures, if there are any, or the examples themselves.
-fn trained_on<'a>(examples: &'a Subset<'_>, mixed: Option<&'a Mixed<'_>>) -> &'a dyn Examples {
+fn trained_on<'a>(examples: &'a dyn Examples, mixed: Option<&'a Mixed<'_>>) -> &'a dyn Examples {
     match mixed {
         Some(mixed) => mixed,
         None => examples,
@@ -213,12 +213,16 @@ fn trained_on<'a>(examples: &'a Subset<'_>, mixed: Option<&'a Mixed<'_>>) -> &'a
 
 /// The network that is begun with as a teacher, if it is to be one.
 fn teacher(steps: &StepArgs, start: &Parameters, device: &Device) -> anyhow::Result<Option<Teacher>> {
-    if let Some(temperature) = steps.distill
-        && !(temperature > 0.0 && temperature.is_finite())
-    {
+    let new = |temperature| teacher_at(temperature, start, device);
+    steps.distill.map(new).transpose()
+}
+
+/// A network as a teacher.
+fn teacher_at(temperature: f32, parameters: &Parameters, device: &Device) -> anyhow::Result<Teacher> {
+    if !(temperature > 0.0 && temperature.is_finite()) {
         bail!("--distill {temperature}: the temperature must be positive");
     }
-    Ok(steps.distill.map(|t| Teacher::new(start, t, device)))
+    Ok(Teacher::new(parameters, temperature, device))
 }
 
 /// Bytes of a file of a size, bits per weight, or the paper's ratio.

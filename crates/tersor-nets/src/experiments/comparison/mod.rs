@@ -183,6 +183,7 @@ impl Comparison {
             task.network,
             &mut quantized,
             &examples,
+            None,
             task.device,
             &tuning,
             task.progress,

@@ -116,18 +116,29 @@ impl Run<'_> {
         self.folder.join(name)
     }
 
+    /// Mixtures of the augmented examples, if they are learned from.
+    fn mixed(&self) -> Option<Mixed<'_>> {
+        self.setting.mix.then_some(Mixed {
+            examples: self.augmented,
+        })
+    }
+
+    /// The network that is pruned, if it answers in place of labels.
+    fn teacher(&self, dense: &Parameters) -> Option<Teacher> {
+        let new = |t| Teacher::new(dense, t, self.device);
+        self.setting.temperature.map(new)
+    }
+
     /// The dense and the pruned network of one seed, from their files if they are there.
     fn networks(&self, seed: u64, say: &mut dyn FnMut(&str)) -> Result<(Parameters, Parameters)> {
-        let mixed = Mixed {
-            examples: self.augmented,
-        };
+        let mixed = self.mixed();
         let mut run = |stage: &str, augmented: bool, options: &TrainOptions, start, kind: Kind, teacher| {
             let path = self.path(&format!("{stage}-{seed}.training.safetensors"));
             let run = TrainingRun {
                 network: self.network,
-                examples: match (augmented, self.setting.mix) {
-                    (true, true) => &mixed,
-                    (true, false) => self.augmented,
+                examples: match (augmented, &mixed) {
+                    (true, Some(mixed)) => mixed,
+                    (true, None) => self.augmented,
                     (false, _) => self.plain,
                 },
                 device: self.device,
@@ -169,8 +180,7 @@ impl Run<'_> {
             let options = adam(dense, rates[0], seed);
             run("dense", false, &options, start, Kind::Dense, None)?
         };
-        let temperature = self.setting.temperature;
-        let teacher = temperature.map(|t| Teacher::new(&dense, t, self.device));
+        let teacher = self.teacher(&dense);
         let keep = (self.setting.keep * self.network.n_trainable() as f64).round() as usize;
         let pruned = run(
             "pruned",
@@ -210,11 +220,13 @@ impl Run<'_> {
             write_sensitivities(&sensitivity, &self.network.parameters, &h, &[], &recorded, true)?;
         }
         let checkpoint = pruned.to_checkpoint()?;
+        let (teacher, mixed) = (self.teacher(&dense), self.mixed());
         let bench = Bench {
             network: self.network,
             checkpoint: &checkpoint,
             sensitivity: &sensitivity,
-            train: self.augmented,
+            train: mixed.as_ref().map_or(self.augmented, |m| m),
+            teacher: teacher.as_ref(),
             test: self.test,
             device: self.device,
             finetune: FinetuneOptions {
