@@ -114,6 +114,10 @@ impl Examples for Subset<'_> {
             .collect();
         self.examples.batch(&chosen, key)
     }
+
+    fn is_augmented(&self) -> bool {
+        self.examples.is_augmented()
+    }
 }
 
 #[cfg(test)]

@@ -42,7 +42,7 @@ pub struct DataSets {
 /// How a data set is opened.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct DataOptions<'a> {
-    /// What training does to images.
+    /// What training does to images, and calibration to images that it uses again.
     pub augment: Augment,
     /// A tokenizer for text, in llama2.c's format.
     pub tokenizer: Option<&'a Path>,
@@ -102,7 +102,7 @@ pub fn open_data(network: &Network, data: &str, options: &DataOptions<'_>) -> Re
                 check(network, shape, test.shape(), data)?;
                 return Ok(DataSets {
                     train: images(test.subset([]), &normalize, Augment::None),
-                    test: images(test, &normalize, Augment::None),
+                    test: images(test, &normalize, options.augment),
                 });
             } else if shape == [1, 28, 28] {
                 idx::open(path)?

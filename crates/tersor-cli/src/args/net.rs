@@ -378,6 +378,9 @@ pub(crate) struct CompressArgs {
     /// Examples to choose from: a range such as ..150, or 0%10 for every tenth, !0%10 for the others.
     #[arg(long, value_name = "WHICH", default_value = "0..")]
     pub(crate) examples: Selection,
+    /// How images are changed that are used again, if --samples asks for more than there are.
+    #[arg(long, value_enum, default_value = "none")]
+    pub(crate) augment: AugmentArg,
     /// How symbols become bits.
     #[arg(long, value_enum, default_value = "context")]
     pub(crate) coder: super::values::CoderArg,
@@ -541,6 +544,10 @@ pub(crate) struct FinetuneArgs {
     /// Seed of order and augmentation.
     #[arg(long, value_name = "N", default_value_t = 0)]
     pub(crate) seed: u64,
+    /// Training examples used: a range such as ..55000, or 0%10 for every tenth, !0%10 for the others. With --teacher test examples, if
+    /// there are no others.
+    #[arg(long, value_name = "WHICH", default_value = "0..")]
+    pub(crate) examples: Selection,
     /// Learn this network's answers instead of labels: the original, .safetensors or .tersor.
     #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
     pub(crate) teacher: Option<PathBuf>,

@@ -48,4 +48,8 @@ impl Examples for FolderExamples {
             input: BatchInput::Images(values, [indices.len(), channels, height, width]),
         })
     }
+
+    fn is_augmented(&self) -> bool {
+        self.augment != Augment::None
+    }
 }

@@ -53,6 +53,10 @@ impl Examples for Mixed<'_> {
         }
         Ok(batch)
     }
+
+    fn is_augmented(&self) -> bool {
+        true
+    }
 }
 
 #[cfg(test)]

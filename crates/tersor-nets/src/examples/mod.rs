@@ -67,19 +67,35 @@ pub trait Examples: Sync {
     /// # Errors
     /// [`crate::Error::Data`] if one cannot be read.
     fn batch(&self, indices: &[usize], key: Option<Key>) -> Result<Batch>;
+
+    /// Whether examples are others with a key, and with every key.
+    fn is_augmented(&self) -> bool {
+        false
+    }
 }
 
 /// Examples per batch of calibration.
 const CALIBRATION_BATCH: usize = 50;
 
-/// Batches of about `samples` examples in random order, as they are.
+/// Batches of about `samples` examples in random order, as they are. Where that is more than there are and they are augmented,
+/// they come again, changed; otherwise each comes at most once.
 ///
 /// # Errors
 /// As [`Examples::batch`].
 pub fn calibration_batches(examples: &dyn Examples, samples: usize, seed: u64) -> Result<Vec<Batch>> {
-    Batches::shuffled(examples.len(), CALIBRATION_BATCH, seed, 0)
+    let n_passes = if examples.is_augmented() {
+        samples.div_ceil(examples.len().max(1)) as u64
+    } else {
+        1
+    };
+    let pass = |epoch: u64| {
+        let key = (epoch > 0).then_some(Key { seed, epoch });
+        let batches = Batches::shuffled(examples.len(), CALIBRATION_BATCH, seed, epoch);
+        batches.map(move |indices| examples.batch(&indices, key))
+    };
+    (0..n_passes)
+        .flat_map(pass)
         .take(samples.div_ceil(CALIBRATION_BATCH))
-        .map(|indices| examples.batch(&indices, None))
         .collect()
 }
 
@@ -121,6 +137,10 @@ impl Examples for ImageExamples {
             input: BatchInput::Images(values, [indices.len(), c, h, w]),
         })
     }
+
+    fn is_augmented(&self) -> bool {
+        self.augment != Augment::None
+    }
 }
 
 /// Sequences of tokens; the label of each token is the next one.
@@ -151,5 +171,46 @@ impl Examples for TokenExamples {
             input: BatchInput::Tokens(ids, [chosen.len(), length]),
             labels,
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Images of four pixels, all of them 2 i + 2, but for the label.
+    fn examples(n: u8, augment: Augment) -> ImageExamples {
+        let pixels = (0..n).flat_map(|i| [2 * i + 2; 4]);
+        let labels = (0..n).map(u16::from);
+        ImageExamples {
+            images: Images::new([1, 2, 2], pixels.collect(), labels.collect(), usize::from(n)),
+            normalize: Normalize::unit(),
+            augment,
+        }
+    }
+
+    fn images(batch: &Batch) -> Vec<(u32, &[f32])> {
+        let BatchInput::Images(values, _) = &batch.input else {
+            return Vec::new();
+        };
+        batch.labels.iter().copied().zip(values.chunks(4)).collect()
+    }
+
+    #[test]
+    fn calibration_takes_examples_again_only_if_they_are_changed() {
+        let plain = calibration_batches(&examples(60, Augment::None), 1000, 3).unwrap();
+        assert_eq!(plain.iter().map(Batch::n_labelled).sum::<usize>(), 60);
+
+        // Shifted by up to two pixels: some of each image is black.
+        let augmented = examples(60, Augment::CropFlip { pad: 2 });
+        let batches = calibration_batches(&augmented, 180, 3).unwrap();
+        let (first, again) = batches.split_at(2);
+        assert_eq!(first, plain);
+        let again: Vec<_> = again.iter().flat_map(images).collect();
+        let n_changed = again.iter().filter(|(_, image)| image.contains(&0.0)).count();
+        assert!(n_changed > again.len() / 2, "{n_changed} of {}", again.len());
+        let mut labels: Vec<u32> = again.iter().take(60).map(|(label, _)| *label).collect();
+        labels.sort_unstable();
+        assert_eq!(labels, (0..60).collect::<Vec<_>>(), "each once in a pass");
     }
 }

@@ -2,7 +2,7 @@
 
 use super::{Task, check_output, open_weights, target_bytes};
 use crate::args::Common;
-use crate::args::net::{AugmentArg, CompressArgs};
+use crate::args::net::CompressArgs;
 use crate::progress::Bar;
 use crate::{Status, output};
 use serde::Serialize;
@@ -41,7 +41,7 @@ fn target(args: &CompressArgs, network: &Network) -> anyhow::Result<SequentialTa
 pub(crate) fn run(args: &CompressArgs, common: &Common) -> anyhow::Result<Status> {
     check_output(&args.output)?;
     let begun = std::time::Instant::now();
-    let task = Task::open(&args.task, AugmentArg::None)?;
+    let task = Task::open(&args.task, args.augment)?;
     let target = target(args, &task.network)?;
     let mut original = open_weights(&task.network, &args.weights)?;
     if !args.no_fold {

@@ -26,13 +26,19 @@ pub(crate) fn run(args: &FinetuneArgs, common: &Common) -> anyhow::Result<Status
     };
     let teach = |path: &PathBuf| teacher_at(args.distill, &open_weights(&task.network, path)?, &task.device);
     let teacher = args.teacher.as_ref().map(teach).transpose()?;
-    let examples = task.train()?;
-    let mixed = args.mix.then_some(Mixed { examples });
+    // A teacher needs no labels.
+    let set = if teacher.is_some() {
+        task.calibration()
+    } else {
+        task.train()?
+    };
+    let examples = args.examples.of(set)?;
+    let mixed = args.mix.then_some(Mixed { examples: &examples });
     let bar = Bar::new(common.quiet);
     let reports = finetune(
         &task.network,
         &mut quantized,
-        trained_on(examples, mixed.as_ref()),
+        trained_on(&examples, mixed.as_ref()),
         teacher.as_ref(),
         &task.device,
         &options,

@@ -47,10 +47,11 @@ const IMAGES: PerNetwork = PerNetwork {
     repair: None,
     uses_fisher: false,
 };
+/// More images than there are: they come again, shifted and mirrored.
 const IMAGENET: PerNetwork = PerNetwork {
     sizes: &[9.0, 12.0],
     is_ratio: true,
-    samples: 150,
+    samples: 450,
     repair: Some(Match::Mean),
     uses_fisher: false,
 };

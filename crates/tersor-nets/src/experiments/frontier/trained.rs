@@ -121,12 +121,11 @@ impl Trained {
         self
     }
 
-    /// What is done to the images of a network while it trains.
+    /// What is done to the images of a network while it trains, and to those that calibration uses again.
     pub fn augment(network: &Network) -> Augment {
         match network.name.as_str() {
             "lenet5" => Augment::elastic(),
-            name if name.starts_with("resnet") => Augment::crop_flip(),
-            _ => Augment::None,
+            _ => Augment::crop_flip(),
         }
     }
 
