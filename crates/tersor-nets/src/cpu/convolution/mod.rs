@@ -1,14 +1,14 @@
 //! Convolutions on the CPU: the framework brings every batch into another order on one thread before each of its own, and back.
 //!
-//! Where the kernel moves by one position, a padded image is multiplied as it lies in memory (`sliding.rs`, `planes.rs`, `products.rs`);
+//! Where the kernel moves by one position, a padded image is multiplied as it lies in memory (`sliding.rs`, `planes.rs`, `overlapping.rs`);
 //! elsewhere its patches are copied row by row into a matrix (`patches.rs`) that is multiplied with the weights (`unfolded.rs`,
-//! `product.rs`). `kernel.rs` chooses, and the framework is told the gradients by an operation of our own.
+//! `matrix.rs`). `kernel.rs` chooses, and the framework is told the gradients by an operation of our own.
 
 mod kernel;
+mod matrix;
+mod overlapping;
 mod patches;
 mod planes;
-mod product;
-mod products;
 mod sliding;
 mod unfolded;
 

@@ -1,10 +1,10 @@
 //! Convolutions whose kernel moves by one position at a time. Padded images (`planes.rs`) are multiplied as they are
-//! (`products.rs`): nothing is copied for each offset of the kernel.
+//! (`overlapping.rs`): nothing is copied for each offset of the kernel.
 
 use super::kernel::{IMAGES_PER_SUM, total};
+use super::overlapping::{Correlation, Tiles, slide};
 use super::patches::Geometry;
 use super::planes::Planes;
-use super::products::{Correlation, Tiles, slide};
 use rayon::prelude::*;
 use std::cell::Cell;
 

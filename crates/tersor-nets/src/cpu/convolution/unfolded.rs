@@ -1,8 +1,8 @@
 //! Convolutions as products with matrices of patches.
 
 use super::kernel::{IMAGES_PER_SUM, total};
+use super::matrix::{Matrix, multiply};
 use super::patches::Geometry;
-use super::product::{Matrix, multiply};
 use rayon::prelude::*;
 use std::cell::Cell;
 
