@@ -226,7 +226,7 @@ fn hyperparameters(h: Estimate) -> Vec<Cell> {
             .with(h)
             .at(&k)
     }));
-    cells.extend([1e-8, 1e-7, 1e-6, 1e-5].map(|slope| {
+    cells.extend([1e-10, 1e-9, 1e-8, 1e-7, 1e-6, 1e-5].map(|slope| {
         let options = huffman(Method::Ecsq).with_target(Target::Slope(slope));
         Cell::new("slope of ECSQ", options)
             .with(h)
