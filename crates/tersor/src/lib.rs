@@ -52,6 +52,7 @@ pub use output::{check_writable, write_file};
 pub use progress::{Progress, Silent};
 pub use recorded::{Recorded, write_sensitivities};
 pub use report::{CompressReport, TensorReport};
+pub use scales::RowScales;
 pub use secant::Secant;
 pub use size::{InputSize, Sharing};
 pub use temporary::{Temporary, remove_temporaries};

@@ -127,9 +127,8 @@ impl TensorPlan {
     }
 
     /// Scales of its rows, where [`row_scales`](CompressOptions::row_scales) asks for them and they are worth their bits.
-    pub fn row_scales(&self) -> Option<&[f32]> {
-        let scaled = self.scaled.as_deref()?;
-        Some(&scaled.scales.stored().values)
+    pub fn row_scales(&self) -> Option<&RowScales> {
+        self.scaled.as_deref().map(|scaled| &scaled.scales)
     }
 
     /// Mean sensitivity to errors of its rows over their scales, if it has some; otherwise `mean_h`.
@@ -322,7 +321,6 @@ impl Plan {
                     return Ok(None);
                 };
                 let weights = weights::load(checkpoint, index)?;
-                let scales = RowScales::given(scales, weights.len());
                 return Ok(Some(ScaledRows::new(scales, &weights, plan.mean_h)));
             }
             if !options.row_scales || plan.treatment != Treatment::Main {

@@ -43,7 +43,7 @@ impl ScaledRows {
 
 /// Scales of the rows of a tensor, with a geometric mean of about 1.
 #[derive(Clone, Debug, PartialEq)]
-pub(crate) struct RowScales {
+pub struct RowScales {
     scales: Scales,
     row_len: usize,
 }
@@ -74,12 +74,17 @@ impl RowScales {
         })
     }
 
-    /// Those that a tensor of so many elements came with.
-    pub(crate) fn given(values: Vec<f32>, n_elements: usize) -> Self {
+    /// One for each row of a tensor of so many elements.
+    pub fn of_rows(values: Vec<f32>, n_elements: usize) -> Self {
         Self {
             row_len: (n_elements / values.len().max(1)).max(1),
             scales: Scales { axis: 0, values },
         }
+    }
+
+    /// One for each row.
+    pub fn values(&self) -> &[f32] {
+        &self.scales.values
     }
 
     /// As a file has them.
@@ -99,9 +104,19 @@ impl RowScales {
     }
 
     /// Weights over their scales.
-    pub(crate) fn divided(&self, weights: &[f32]) -> Vec<f32> {
-        let rows = weights.chunks(self.row_len).zip(&self.scales.values);
-        rows.flat_map(|(row, scale)| row.iter().map(move |w| w / scale))
+    pub fn divided(&self, weights: &[f32]) -> Vec<f32> {
+        self.each(weights, |w, scale| w / scale)
+    }
+
+    /// Quotients times their scales.
+    pub fn multiplied(&self, quotients: &[f32]) -> Vec<f32> {
+        self.each(quotients, |v, scale| v * scale)
+    }
+
+    fn each(&self, elements: &[f32], change: impl Fn(f32, f32) -> f32) -> Vec<f32> {
+        let change = &change;
+        let rows = elements.chunks(self.row_len).zip(self.values());
+        rows.flat_map(|(row, &scale)| row.iter().map(move |&x| change(x, scale)))
             .collect()
     }
 }

@@ -12,7 +12,7 @@ use support::*;
 use tersor::feedback::{Grid, LayerSymbols};
 use tersor::inspect::inspect;
 use tersor::options::{CompressOptions, Method, Scope, Target};
-use tersor::{Compressed, Compressor, Silent};
+use tersor::{Compressed, Compressor, RowScales, Silent};
 use tersor_codec::{Coder, Dtype, FileReader, Limits, Scales, Storage};
 
 const ROWS: usize = 256;
@@ -206,7 +206,9 @@ fn symbols_that_come_with_scales_keep_them() {
         let compressor = Compressor::with_symbols(&original, CompressOptions::default(), given, &Silent)?;
         compressor.compress(&Target::Slope(1e-4), &Silent)
     };
-    let scaled = layer.clone().with_scales(factors.to_vec());
+    let scaled = layer
+        .clone()
+        .with_scales(RowScales::of_rows(factors.to_vec(), 240));
     let found = compress(scaled.clone()).unwrap();
     let decoded = decode(&found.bytes);
     assert!(floats(&decoded, "w") == scaled.values());
@@ -225,7 +227,7 @@ fn symbols_that_come_with_scales_keep_them() {
         (&layer, vec![0.0; 6], "must be a positive one"),
         (&steep, vec![f32::MAX; 6], "is not a finite F32"),
     ] {
-        let refused = compress(layer.clone().with_scales(factors)).unwrap_err();
+        let refused = compress(layer.clone().with_scales(RowScales::of_rows(factors, 240))).unwrap_err();
         assert!(refused.to_string().contains(message), "{refused}");
     }
 }

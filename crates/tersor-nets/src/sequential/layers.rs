@@ -25,13 +25,6 @@ pub(super) struct Quantize<'a> {
     pub(super) progress: &'a dyn Progress,
 }
 
-/// Rows over their scales.
-fn divided(weights: &[f32], scales: &[f32]) -> Cow<'static, [f32]> {
-    let rows = weights.chunks((weights.len() / scales.len().max(1)).max(1));
-    let row = |(row, scale): (&[f32], &f32)| row.iter().map(|w| w / scale).collect::<Vec<_>>();
-    Cow::Owned(rows.zip(scales).flat_map(row).collect())
-}
-
 impl Quantize<'_> {
     fn layer(
         &mut self,
@@ -57,7 +50,7 @@ impl Quantize<'_> {
         };
         let scales = scales.get(parameter).copied().flatten();
         let weights = match scales {
-            Some(scales) => divided(original.values(parameter), scales),
+            Some(scales) => Cow::Owned(scales.divided(original.values(parameter))),
             None => Cow::Borrowed(original.values(parameter)),
         };
         let moments = PairMoments::new(&node.op, inputs, self.options.rows_per_input)?;
@@ -80,7 +73,7 @@ impl Quantize<'_> {
         let prices = quantized.prices.as_mut().map_or(Prices::Order0, Prices::Context);
         let mut layer = quantize(&info, &[problem], step, slope, prices)?;
         if let Some(scales) = scales {
-            layer = layer.with_scales(scales.to_vec());
+            layer = layer.with_scales(scales.clone());
         }
         changed.values_mut(parameter).copy_from_slice(&layer.values());
         quantized.layers.push(LayerReport {

@@ -26,9 +26,9 @@ use crate::shared::{Match, RepairReport};
 use crate::{Parameters, Result};
 use burn::tensor::Device;
 use serde::Serialize;
-use tersor::Progress;
 use tersor::codec::{Coder, ContextPrices};
 use tersor::feedback::{FeedbackConfig, LayerSymbols};
+use tersor::{Progress, RowScales};
 
 /// Settings of all passes.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -134,7 +134,7 @@ pub struct Pass<'a> {
     /// Of each parameter's elements on average, in loss per squared weight, rows over their scales; 1 for parameters beyond the last.
     pub sensitivities: &'a [f64],
     /// Of each parameter's rows, if they have some.
-    pub scales: &'a [Option<&'a [f32]>],
+    pub scales: &'a [Option<&'a RowScales>],
     /// Layers that are on their levels already, in both networks.
     pub begun: &'a Quantized,
     /// How many layers [`Sequential::first`] has.

@@ -10,7 +10,7 @@ use burn::tensor::Device;
 use tersor::codec::{Limits, QuantizedCheckpoint};
 use tersor::options::{CompressOptions, Target};
 use tersor::plan::TensorPlan;
-use tersor::{Compressed, Compressor, Progress};
+use tersor::{Compressed, Compressor, Progress, RowScales};
 
 /// Most passes over the network.
 const MAX_PASSES: usize = 7;
@@ -57,7 +57,7 @@ impl Passes<'_> {
         let start = self.start(slope)?;
         let plans = &self.plain.plan().tensors;
         let sensitivities: Vec<f64> = plans.iter().map(TensorPlan::mean_scaled_h).collect();
-        let scales: Vec<Option<&[f32]>> = plans.iter().map(TensorPlan::row_scales).collect();
+        let scales: Vec<Option<&RowScales>> = plans.iter().map(TensorPlan::row_scales).collect();
         self.progress.start("layers", self.network.nodes.len() as u64 - 1);
         let found = quantize(
             self.network,

@@ -4,7 +4,7 @@ use super::{tensor_of, to_parameters};
 use crate::examples::Examples;
 use crate::gradient::backward;
 use crate::graph::{Mode, Network, Role, Unobserved, Weights};
-use crate::train::{EpochReport, Lesson, Schedule, Teacher};
+use crate::train::{EpochReport, Lesson, Marks, Schedule, Teacher};
 use crate::{Error, Result};
 use burn::tensor::Device;
 use half::f16;
@@ -155,7 +155,8 @@ fn is_half(levels: &[f32]) -> bool {
 }
 
 /// Fine-tunes levels and steps of a quantized checkpoint's matrices and kernels in place; symbols stay, zeros stay zero,
-/// and so do other tensors. With a teacher its answers are learned in place of labels. Batch-norm uses its running statistics. Returns the mean loss of each epoch's batches.
+/// and so do other tensors. With a teacher its answers are learned in place of labels. Batch-norm uses its running
+/// statistics. Returns the mean loss of each epoch's batches.
 ///
 /// # Errors
 /// [`Error::Input`] if nothing is shared, [`Error::Diverged`] if the loss is no longer finite, and as
@@ -190,7 +191,7 @@ pub fn finetune(
     let mut reports = Vec::new();
     progress.start("fine-tune shared values", total as u64);
     for epoch in 0..options.epochs {
-        let (mut loss, mut right, mut rows, mut rate) = (0.0, 0usize, 0usize, 0.0);
+        let (mut marks, mut rate) = (Marks::default(), 0.0);
         let key = Key {
             seed: options.seed,
             epoch: epoch as u64,
@@ -203,27 +204,20 @@ pub fn finetune(
             let lesson = Lesson::new(network, teacher, &batch)?;
             let parameters = to_parameters(network, quantized)?;
             let weights = Weights::new(&parameters, device, true);
-            let mut batch_loss = 0.0;
             let gradients = backward(
                 network,
                 &weights,
                 &batch,
                 Mode::Evaluate,
                 &mut Unobserved,
-                |logits| {
-                    let marks = lesson.mark(logits);
-                    batch_loss = marks.loss;
-                    right += marks.n_right;
-                    rows += marks.n_rows;
-                    Ok(marks.gradient)
-                },
+                |logits| Ok(lesson.mark(logits, &mut marks)),
             )?;
-            if !batch_loss.is_finite() {
+            if !marks.loss.is_finite() {
                 return Err(Error::Diverged(format!(
-                    "fine-tuning reached a loss of {batch_loss}; lower the learning rate, now {rate:e}"
+                    "fine-tuning reached a loss of {}; lower the learning rate, now {rate:e}",
+                    marks.loss
                 )));
             }
-            loss += batch_loss;
             let values: Vec<Vec<f32>> = parameters.iter().map(|(_, v)| v.to_vec()).collect();
             let gradient = knob_gradients(quantized, &members, &knobs, &gradients, &values);
             for (knob, direction) in knobs.iter().zip(adam.directions(&gradient)) {
@@ -245,12 +239,7 @@ pub fn finetune(
             }
             progress.advance(1);
         }
-        reports.push(EpochReport {
-            epoch: epoch + 1,
-            loss: loss / rows.max(1) as f64,
-            accuracy: right as f64 / rows.max(1) as f64,
-            learning_rate: rate,
-        });
+        reports.push(marks.report(epoch + 1, rate));
     }
     for (codebook, _) in quantized
         .codebooks

@@ -1,11 +1,11 @@
 //! What a network is to answer: the examples' labels, or what a teacher says.
 
-use crate::Parameters;
-use crate::Result;
+use super::EpochReport;
 use crate::examples::Batch;
 use crate::gradient::logits;
 use crate::graph::{Network, Weights};
 use crate::loss::Logits;
+use crate::{Parameters, Result};
 use burn::tensor::Device;
 
 /// A network whose answers are the labels (distillation: Hinton, Vinyals, Dean, 2015).
@@ -35,16 +35,28 @@ pub(crate) struct Lesson<'a> {
     taught: Option<(Logits, f32)>,
 }
 
-/// How a network did in a lesson.
+/// How a network did in all lessons of an epoch.
+#[derive(Default)]
 pub(crate) struct Marks {
     /// Sum over rows, nats: cross-entropy with the labels, or the divergence from the teacher's answers, not softened.
     pub(crate) loss: f64,
     /// Rows with the label on top.
-    pub(crate) n_right: usize,
+    n_right: usize,
     /// Rows that have a label.
-    pub(crate) n_rows: usize,
-    /// Of the mean loss over rows, with respect to the logits.
-    pub(crate) gradient: Vec<f32>,
+    n_rows: usize,
+}
+
+impl Marks {
+    /// Their means, with the number of the epoch, from 1, and the last learning rate.
+    pub(crate) fn report(&self, epoch: usize, learning_rate: f64) -> EpochReport {
+        let n_rows = self.n_rows.max(1) as f64;
+        EpochReport {
+            epoch,
+            loss: self.loss / n_rows,
+            accuracy: self.n_right as f64 / n_rows,
+            learning_rate,
+        }
+    }
 }
 
 impl<'a> Lesson<'a> {
@@ -60,8 +72,8 @@ impl<'a> Lesson<'a> {
         })
     }
 
-    /// Marks answers.
-    pub(crate) fn mark(&self, answers: &Logits) -> Marks {
+    /// Marks answers. Returns the gradient of their mean loss with respect to the logits.
+    pub(crate) fn mark(&self, answers: &Logits, marks: &mut Marks) -> Vec<f32> {
         let scores = answers.losses(self.labels);
         let n_rows = scores.losses.len();
         let weight = 1.0 / n_rows.max(1) as f32;
@@ -76,11 +88,9 @@ impl<'a> Lesson<'a> {
             ),
             None => (scores.sum(), answers.gradient(self.labels, weight, 1.0)),
         };
-        Marks {
-            loss,
-            n_right: scores.correct.iter().filter(|&&c| c).count(),
-            n_rows,
-            gradient,
-        }
+        marks.loss += loss;
+        marks.n_right += scores.correct.iter().filter(|&&c| c).count();
+        marks.n_rows += n_rows;
+        gradient
     }
 }

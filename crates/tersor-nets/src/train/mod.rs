@@ -7,8 +7,8 @@ mod run;
 mod schedule;
 
 pub use checkpoint::{load_training, save_training};
-pub(crate) use lesson::Lesson;
 pub use lesson::Teacher;
+pub(crate) use lesson::{Lesson, Marks};
 pub use optimizer::{Optimizer, OptimizerState};
 pub use run::TrainingRun;
 pub use schedule::Schedule;
@@ -187,7 +187,7 @@ impl<'a> Trainer<'a> {
             None
         };
         let network = narrow.as_ref().map_or(self.network, |n| &n.network);
-        let (mut loss, mut right, mut rows, mut rate) = (0.0, 0usize, 0usize, 0.0);
+        let (mut marks, mut rate) = (Marks::default(), 0.0);
         for (at, indices) in batches.iter().enumerate() {
             let done = (self.epoch * steps + at) as f64 / total;
             rate = self.options.schedule.rate(done);
@@ -200,29 +200,22 @@ impl<'a> Trainer<'a> {
             let mut taken = narrow.as_ref().map(|n| n.take(parameters));
             let weights = Weights::new(taken.as_ref().unwrap_or(parameters), self.device, true);
             let mut statistics = Statistics::default();
-            let mut batch_loss = 0.0;
             let mut gradients = backward(
                 network,
                 &weights,
                 &batch,
                 self.options.mode,
                 &mut statistics,
-                |logits| {
-                    let marks = lesson.mark(logits);
-                    batch_loss = marks.loss;
-                    right += marks.n_right;
-                    rows += marks.n_rows;
-                    Ok(marks.gradient)
-                },
+                |logits| Ok(lesson.mark(logits, &mut marks)),
             )?;
-            if !batch_loss.is_finite() {
+            if !marks.loss.is_finite() {
                 return Err(Error::Diverged(format!(
-                    "the loss is {batch_loss} in epoch {}, step {}; lower the learning rate, now {rate:e}",
+                    "the loss is {} in epoch {}, step {}; lower the learning rate, now {rate:e}",
+                    marks.loss,
                     self.epoch + 1,
                     at + 1
                 )));
             }
-            loss += batch_loss;
             statistics.apply(network, taken.as_mut().unwrap_or(parameters))?;
             if let (Some(narrow), Some(taken)) = (&narrow, &taken) {
                 narrow.put_observed(taken, parameters);
@@ -235,11 +228,6 @@ impl<'a> Trainer<'a> {
             progress.advance(1);
         }
         self.epoch += 1;
-        Ok(EpochReport {
-            epoch: self.epoch,
-            loss: loss / rows.max(1) as f64,
-            accuracy: right as f64 / rows.max(1) as f64,
-            learning_rate: rate,
-        })
+        Ok(marks.report(self.epoch, rate))
     }
 }

@@ -1,5 +1,6 @@
 //! A tensor that is quantized already.
 
+use crate::scales::RowScales;
 use crate::{Error, Result};
 use tersor_codec::{Dtype, TensorInfo, decode_to_f32, encode_f32};
 use tersor_quant::Report;
@@ -12,8 +13,8 @@ pub struct LayerSymbols {
     pub grid: Grid,
     /// One per element, in row-major order, each below `grid.n_levels`.
     pub symbols: Vec<u16>,
-    /// A factor for each index of the first axis, if the symbols are those of the weights over it.
-    pub scales: Option<Vec<f32>>,
+    /// Scales of the rows, if the symbols are those of weights over them.
+    pub scales: Option<RowScales>,
     /// Counts, squared error, and the predicted loss as whoever chose the symbols sees it.
     pub report: Report,
 }
@@ -35,9 +36,9 @@ impl LayerSymbols {
         }
     }
 
-    /// The same for weights that have been divided by these, one for each index of the first axis.
+    /// The same for weights that have been divided by these.
     #[must_use]
-    pub fn with_scales(mut self, scales: Vec<f32>) -> Self {
+    pub fn with_scales(mut self, scales: RowScales) -> Self {
         self.scales = Some(scales);
         self
     }
@@ -45,12 +46,11 @@ impl LayerSymbols {
     /// What the symbols stand for: a value for each element.
     pub fn values(&self) -> Vec<f32> {
         let level = |&symbol: &u16| self.grid.value(symbol.into());
-        let Some(scales) = self.scales.as_ref().filter(|scales| !scales.is_empty()) else {
-            return self.symbols.iter().map(level).collect();
-        };
-        let rows = self.symbols.chunks((self.symbols.len() / scales.len()).max(1));
-        let row = |(row, scale): (&'_ [u16], &f32)| row.iter().map(|s| scale * level(s)).collect::<Vec<_>>();
-        rows.zip(scales).flat_map(row).collect()
+        let levels: Vec<f32> = self.symbols.iter().map(level).collect();
+        match &self.scales {
+            Some(scales) => scales.multiplied(&levels),
+            None => levels,
+        }
     }
 
     /// Multiples of a step, on the smallest grid that holds them and zero, which a trellis counts from.
@@ -104,6 +104,7 @@ impl LayerSymbols {
         }
         if let Some(scales) = &self.scales {
             let n_rows = info.shape.first().copied().unwrap_or(1);
+            let scales = scales.values();
             if scales.len() as u64 != n_rows || !scales.iter().all(|s| s.is_finite() && *s > 0.0) {
                 return refuse(format!(
                     "{} scales; there must be a positive one for each of {n_rows} rows",

@@ -102,6 +102,7 @@ struct Run<'a> {
     setting: Setting,
     start: Option<Parameters>,
     plain: &'a dyn Examples,
+    /// The plain ones, changed in every pass, or mixtures of them.
     augmented: &'a dyn Examples,
     held_out: &'a dyn Examples,
     test: &'a dyn Examples,
@@ -116,13 +117,6 @@ impl Run<'_> {
         self.folder.join(name)
     }
 
-    /// Mixtures of the augmented examples, if they are learned from.
-    fn mixed(&self) -> Option<Mixed<'_>> {
-        self.setting.mix.then_some(Mixed {
-            examples: self.augmented,
-        })
-    }
-
     /// The network that is pruned, if it answers in place of labels.
     fn teacher(&self, dense: &Parameters) -> Option<Teacher> {
         let new = |t| Teacher::new(dense, t, self.device);
@@ -131,16 +125,11 @@ impl Run<'_> {
 
     /// The dense and the pruned network of one seed, from their files if they are there.
     fn networks(&self, seed: u64, say: &mut dyn FnMut(&str)) -> Result<(Parameters, Parameters)> {
-        let mixed = self.mixed();
         let mut run = |stage: &str, augmented: bool, options: &TrainOptions, start, kind: Kind, teacher| {
             let path = self.path(&format!("{stage}-{seed}.training.safetensors"));
             let run = TrainingRun {
                 network: self.network,
-                examples: match (augmented, &mixed) {
-                    (true, Some(mixed)) => mixed,
-                    (true, None) => self.augmented,
-                    (false, _) => self.plain,
-                },
+                examples: if augmented { self.augmented } else { self.plain },
                 device: self.device,
                 options,
                 teacher,
@@ -220,12 +209,12 @@ impl Run<'_> {
             write_sensitivities(&sensitivity, &self.network.parameters, &h, &[], &recorded, true)?;
         }
         let checkpoint = pruned.to_checkpoint()?;
-        let (teacher, mixed) = (self.teacher(&dense), self.mixed());
+        let teacher = self.teacher(&dense);
         let bench = Bench {
             network: self.network,
             checkpoint: &checkpoint,
             sensitivity: &sensitivity,
-            train: mixed.as_ref().map_or(self.augmented, |m| m),
+            train: self.augmented,
             teacher: teacher.as_ref(),
             test: self.test,
             device: self.device,
@@ -372,11 +361,15 @@ pub fn table1(
         HeldOut::Training(_) => part(plain.train.as_ref(), n..plain.train.len()),
         HeldOut::EveryTenthTest => "0%10".parse::<Selection>()?.of(plain.test.as_ref())?,
     };
+    let augmented_part = part(augmented.train.as_ref(), 0..n);
+    let mixed = Mixed {
+        examples: &augmented_part,
+    };
     let run = Run {
         network,
         start: options.start.clone(),
         plain: &part(plain.train.as_ref(), 0..n),
-        augmented: &part(augmented.train.as_ref(), 0..n),
+        augmented: if setting.mix { &mixed } else { &augmented_part },
         held_out: &held_out,
         test: plain.test.as_ref(),
         device,
