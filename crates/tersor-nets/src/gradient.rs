@@ -67,7 +67,12 @@ pub fn backward(
     };
     let start = cotangent(&logits)?;
     let start = Tensor::<2>::from_data(TensorData::new(start, [n, classes]), weights.device());
-    let mut gradients = (rows * start).sum().backward();
+    let answers = (rows * start).sum();
+    let loss = match observer.loss() {
+        Some(others) => answers + others,
+        None => answers,
+    };
+    let mut gradients = loss.backward();
     let take = |tensor: &Tensor<1>| match tensor.grad_remove(&mut gradients) {
         Some(gradient) => to_vec(gradient),
         None => Ok(Vec::new()),

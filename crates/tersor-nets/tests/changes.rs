@@ -17,7 +17,7 @@ use tersor_nets::examples::{Batch, Examples};
 use tersor_nets::graph::{Mode, Network, Role, Unobserved, Weights};
 use tersor_nets::prune::{PruneOptions, Pruner, Scope as PruneScope, Score, count};
 use tersor_nets::shared::{FinetuneOptions, Match, finetune, repair, to_parameters};
-use tersor_nets::train::{Free, Optimizer, Schedule, Teacher, TrainOptions, TrainingRun};
+use tersor_nets::train::{Distillation, Free, Optimizer, Schedule, Teacher, TrainOptions, TrainingRun};
 use tersor_nets::{Error, Parameters, fold, open_device, unfold};
 
 /// Examples whose labels are all the same.
@@ -276,7 +276,7 @@ fn fine_tuning_with_a_teacher_comes_nearer_to_it_without_a_label() {
     let parameters = trained(&network, 4, None);
     let device = open_device("cpu").unwrap();
     let mut shared = quantized(&parameters, Method::KMeans, Target::Levels(4));
-    let teacher = Teacher::new(&parameters, 2.0, &device);
+    let teacher = Teacher::new(&parameters, Distillation::new(2.0), &device);
     let options = FinetuneOptions {
         epochs: 4,
         batch: 20,

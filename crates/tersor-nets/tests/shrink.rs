@@ -19,7 +19,7 @@ use tersor_nets::sequential::{SequentialOptions, SequentialTarget, compress};
 use tersor_nets::shrink::{
     AccuracyGoal, Rounding, ShrinkOptions, ShrinkTask, Shrunk, shrink, shrink_to_accuracy,
 };
-use tersor_nets::train::{Optimizer, Schedule, Teacher, TrainOptions};
+use tersor_nets::train::{Distillation, Optimizer, Schedule, Teacher, TrainOptions};
 use tersor_nets::{Device, Parameters, Result, open_device};
 
 const BYTES: u64 = 1_600; // half a bit per weight
@@ -191,7 +191,7 @@ fn networks_that_train_on_beat_those_that_are_only_rounded() {
 fn a_teacher_stands_in_for_labels() {
     let (network, device) = (small(), open_device("cpu").unwrap());
     let original = trained(&network, &device);
-    let teacher = Teacher::new(&original, 2.0, &device);
+    let teacher = Teacher::new(&original, Distillation::new(2.0), &device);
     let folder = tempfile::tempdir().unwrap();
     let (shrunk, _) = run(
         &network,

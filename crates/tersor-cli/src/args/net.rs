@@ -133,6 +133,9 @@ pub(crate) struct StepArgs {
     /// Learn them for mixtures of two images each: where the network knows the images themselves by heart.
     #[arg(long, requires = "distill")]
     pub(crate) mix: bool,
+    /// Learn its activations as well: weight of their squared error over their square.
+    #[arg(long, value_name = "W", default_value_t = 0.0, requires = "distill")]
+    pub(crate) features: f32,
 }
 
 /// How to train.
@@ -557,6 +560,9 @@ pub(crate) struct FinetuneArgs {
     /// Learn them for mixtures of two images each: where the teacher knows the images themselves by heart.
     #[arg(long, requires = "teacher")]
     pub(crate) mix: bool,
+    /// Learn its activations as well: weight of their squared error over their square.
+    #[arg(long, value_name = "W", default_value_t = 0.0, requires = "teacher")]
+    pub(crate) features: f32,
     /// Where to.
     #[command(flatten)]
     pub(crate) output: OutputArgs,

@@ -110,6 +110,8 @@ fn a_network_is_trained_measured_compressed_tuned_and_scored() {
             "--teacher",
             "pruned.safetensors",
             "--mix",
+            "--features",
+            "10",
             "--batch",
             "50",
             "-o",

@@ -93,6 +93,11 @@ pub trait Observer {
         Ok(output)
     }
 
+    /// A part of the loss that is not the answers': its gradient with respect to the parameters is that of what is asked for.
+    fn loss(&mut self) -> Option<Tensor<1>> {
+        None
+    }
+
     /// A batch-norm layer in training has seen these statistics.
     fn statistics(&mut self, index: usize, statistics: BatchStatistics) {
         let _ = (index, statistics);

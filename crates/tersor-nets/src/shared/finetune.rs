@@ -209,7 +209,7 @@ pub fn finetune(
                 &weights,
                 &batch,
                 Mode::Evaluate,
-                &mut Unobserved,
+                &mut lesson.watch(&mut Unobserved),
                 |logits| Ok(lesson.mark(logits, &mut marks)),
             )?;
             if !marks.loss.is_finite() {

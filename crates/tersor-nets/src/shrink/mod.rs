@@ -25,7 +25,7 @@ use crate::canon::canon;
 use crate::examples::{Examples, calibration_batches};
 use crate::graph::Network;
 use crate::prune::{PruneOptions, Pruner, Scope, Score, count};
-use crate::train::{EpochReport, OptimizerState, Teacher, TrainOptions, TrainingRun};
+use crate::train::{Distillation, EpochReport, OptimizerState, Teacher, TrainOptions, TrainingRun};
 use crate::{Error, Parameters, Result, digest, unfold};
 use burn::tensor::Device;
 use layers::survivors_for;
@@ -99,7 +99,7 @@ struct Identity<'a> {
     start: String,
     examples: String,
     n_examples: usize,
-    temperature: Option<f32>,
+    distillation: Option<Distillation>,
     coder: &'a str,
     options: &'a ShrinkOptions,
 }
@@ -115,7 +115,7 @@ impl<'a> Identity<'a> {
             start: digest::of_parameters(start),
             examples: digest::of_examples(task.examples, Some(key))?,
             n_examples: task.examples.len(),
-            temperature: task.teacher.map(Teacher::temperature),
+            distillation: task.teacher.map(Teacher::how),
             coder: options.coder.name(),
             options,
         })

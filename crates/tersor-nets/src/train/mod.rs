@@ -1,13 +1,14 @@
 //! Training by mini-batches.
 
 mod checkpoint;
+mod features;
 mod lesson;
 mod optimizer;
 mod run;
 mod schedule;
 
 pub use checkpoint::{load_training, save_training};
-pub use lesson::Teacher;
+pub use lesson::{Distillation, Teacher};
 pub(crate) use lesson::{Lesson, Marks};
 pub use optimizer::{Optimizer, OptimizerState};
 pub use run::TrainingRun;
@@ -181,7 +182,8 @@ impl<'a> Trainer<'a> {
         let batches = self.batches(self.epoch);
         let steps = batches.len().max(1);
         let total = (steps * self.options.epochs.max(1)) as f64;
-        let narrow = if constraint.keeps_zeros() {
+        let shows_features = self.teacher.is_some_and(Teacher::shows_features);
+        let narrow = if constraint.keeps_zeros() && !shows_features {
             Narrow::new(self.network, parameters)
         } else {
             None
@@ -205,7 +207,7 @@ impl<'a> Trainer<'a> {
                 &weights,
                 &batch,
                 self.options.mode,
-                &mut statistics,
+                &mut lesson.watch(&mut statistics),
                 |logits| Ok(lesson.mark(logits, &mut marks)),
             )?;
             if !marks.loss.is_finite() {

@@ -8,7 +8,7 @@ use crate::{Status, output};
 use std::path::PathBuf;
 use tersor_nets::examples::Mixed;
 use tersor_nets::shared::{FinetuneOptions, finetune};
-use tersor_nets::train::Schedule;
+use tersor_nets::train::{Distillation, Schedule};
 
 pub(crate) fn run(args: &FinetuneArgs, common: &Common) -> anyhow::Result<Status> {
     check_output(&args.output)?;
@@ -24,7 +24,11 @@ pub(crate) fn run(args: &FinetuneArgs, common: &Common) -> anyhow::Result<Status
         },
         seed: args.seed,
     };
-    let teach = |path: &PathBuf| teacher_at(args.distill, &open_weights(&task.network, path)?, &task.device);
+    let how = Distillation {
+        temperature: args.distill,
+        features: args.features,
+    };
+    let teach = |path: &PathBuf| teacher_at(how, &open_weights(&task.network, path)?, &task.device);
     let teacher = args.teacher.as_ref().map(teach).transpose()?;
     // A teacher needs no labels.
     let set = if teacher.is_some() {

@@ -27,7 +27,7 @@ use tersor_nets::examples::{Examples, Mixed};
 use tersor_nets::graph::{Mode, Network};
 use tersor_nets::shared::{Match, to_parameters};
 use tersor_nets::task::{DataOptions, DataSets, open_data};
-use tersor_nets::train::{EpochReport, Optimizer, Schedule, Teacher, TrainOptions};
+use tersor_nets::train::{Distillation, EpochReport, Optimizer, Schedule, Teacher, TrainOptions};
 use tersor_nets::{Device, Parameters, open_device};
 
 /// Runs a verb.
@@ -213,16 +213,28 @@ fn trained_on<'a>(examples: &'a dyn Examples, mixed: Option<&'a Mixed<'_>>) -> &
 
 /// The network that is begun with as a teacher, if it is to be one.
 fn teacher(steps: &StepArgs, start: &Parameters, device: &Device) -> anyhow::Result<Option<Teacher>> {
-    let new = |temperature| teacher_at(temperature, start, device);
+    let features = steps.features;
+    let how = |temperature| Distillation {
+        temperature,
+        features,
+    };
+    let new = |temperature| teacher_at(how(temperature), start, device);
     steps.distill.map(new).transpose()
 }
 
 /// A network as a teacher.
-fn teacher_at(temperature: f32, parameters: &Parameters, device: &Device) -> anyhow::Result<Teacher> {
+fn teacher_at(how: Distillation, parameters: &Parameters, device: &Device) -> anyhow::Result<Teacher> {
+    let Distillation {
+        temperature,
+        features,
+    } = how;
     if !(temperature > 0.0 && temperature.is_finite()) {
         bail!("--distill {temperature}: the temperature must be positive");
     }
-    Ok(Teacher::new(parameters, temperature, device))
+    if !(features >= 0.0 && features.is_finite()) {
+        bail!("--features {features}: the weight must be 0 or positive");
+    }
+    Ok(Teacher::new(parameters, how, device))
 }
 
 /// Bytes of a file of a size, bits per weight, or the paper's ratio.

@@ -7,7 +7,7 @@ use crate::experiments::split::Split;
 use crate::graph::Network;
 use crate::prune::{Scope, Score, count};
 use crate::shrink::{Rounding, ShrinkOptions, ShrinkTask, shrink};
-use crate::train::{EpochReport, Free, Teacher, TrainOptions, TrainingRun};
+use crate::train::{Distillation, EpochReport, Free, Teacher, TrainOptions, TrainingRun};
 use crate::{Error, Parameters, Result, Selection, Subset};
 use tersor_codec::Coder;
 use tersor_data::Augment;
@@ -38,8 +38,8 @@ struct PerNetwork {
     rounding: Rounding,
     /// Highest rates of learning of the three.
     rates: [f64; 3],
-    /// Softens the answers of the network that is begun with, from which the small one learns.
-    temperature: Option<f32>,
+    /// How the small network learns from the one that is begun with.
+    distillation: Option<Distillation>,
     /// It answers for mixtures of images.
     mix: bool,
 }
@@ -53,7 +53,7 @@ const DIGITS: PerNetwork = PerNetwork {
     n_stages: 4,
     rounding: Rounding::Weights,
     rates: [2e-3, 1e-3, 3e-4],
-    temperature: None,
+    distillation: None,
     mix: false,
 };
 const CIFAR: PerNetwork = PerNetwork {
@@ -65,7 +65,10 @@ const CIFAR: PerNetwork = PerNetwork {
     n_stages: 1,
     rounding: Rounding::Layers,
     rates: [0.0, 1e-3, 1e-4],
-    temperature: Some(4.0),
+    distillation: Some(Distillation {
+        temperature: 4.0,
+        features: 0.0,
+    }),
     mix: false,
 };
 
@@ -196,8 +199,8 @@ impl Recipe for Trained {
             .parse::<Selection>()?
             .of(task.data.train.as_ref())?;
         let start = self.dense(task, &examples, seed, say)?;
-        let temperature = self.recipe.temperature;
-        let teacher = temperature.map(|t| Teacher::new(&start, t, task.device));
+        let new = |how| Teacher::new(&start, how, task.device);
+        let teacher = self.recipe.distillation.map(new);
         let mixed = Mixed { examples: &examples };
         let folder = task.folder.join(format!("shrink-{ratio}-{seed}"));
         let work = ShrinkTask {

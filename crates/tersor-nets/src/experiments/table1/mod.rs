@@ -119,8 +119,8 @@ impl Run<'_> {
 
     /// The network that is pruned, if it answers in place of labels.
     fn teacher(&self, dense: &Parameters) -> Option<Teacher> {
-        let new = |t| Teacher::new(dense, t, self.device);
-        self.setting.temperature.map(new)
+        let new = |how| Teacher::new(dense, how, self.device);
+        self.setting.distillation.map(new)
     }
 
     /// The dense and the pruned network of one seed, from their files if they are there.

@@ -2,6 +2,7 @@
 
 use crate::experiments::estimates::ALL;
 use crate::sensitivity::{Estimate, Estimator};
+use crate::train::Distillation;
 use crate::{Error, Result};
 use tersor_data::Augment;
 
@@ -29,9 +30,8 @@ pub(super) struct Setting {
     pub(super) epochs: [usize; 4],
     /// Highest rates of learning of the first three.
     pub(super) rates: [f64; 3],
-    /// Softens the answers of the network that is pruned, from which the pruned one learns in place of labels: for a network that
-    /// knows its training set by heart.
-    pub(super) temperature: Option<f32>,
+    /// How the pruned network learns from the one that is pruned, in place of labels: for one that knows its training set by heart.
+    pub(super) distillation: Option<Distillation>,
     /// It answers for mixtures of images.
     pub(super) mix: bool,
     pub(super) estimate: Estimate,
@@ -52,7 +52,7 @@ impl Setting {
                 prunes_augmented: false,
                 epochs: [10, 12, 5, 1],
                 rates: [2e-3, 1e-3, 1e-3],
-                temperature: None,
+                distillation: None,
                 mix: false,
                 estimate: Estimate {
                     batch: 100,
@@ -67,7 +67,10 @@ impl Setting {
                 prunes_augmented: true,
                 epochs: [0, 10, 12, 1],
                 rates: [0.0, 1e-3, 5e-4],
-                temperature: Some(4.0),
+                distillation: Some(Distillation {
+                    temperature: 4.0,
+                    features: 1000.0,
+                }),
                 mix: true,
                 estimate: Estimate::new(Estimator::Hessian, 5000),
             }),
@@ -80,7 +83,7 @@ impl Setting {
                 prunes_augmented: true,
                 epochs: [0, 6, 3, 1],
                 rates: [0.0, 1e-4, 5e-5],
-                temperature: None,
+                distillation: None,
                 mix: false,
                 estimate: Estimate {
                     batch: 64,
