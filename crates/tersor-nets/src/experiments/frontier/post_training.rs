@@ -10,19 +10,11 @@ use crate::shared::Match;
 use crate::{Error, Parameters, Result, fold};
 use tersor::options::CompressOptions;
 
-/// Exponent of the sensitivities of layers.
-const POWER: f64 = 0.75;
-/// Share of a tensor's mean sensitivity that is added to each: for tokens that the examples do not have.
-const FLOOR: f64 = 0.01;
-/// Examples that sensitivities are measured on.
-const FISHER_SAMPLES: usize = 300;
-
 /// Compression layer by layer.
 #[derive(Clone, Debug)]
 pub struct PostTraining {
     original: Parameters,
-    /// Names of files, and their bytes.
-    files: Vec<(String, u64)>,
+    files: Vec<File>,
     recipe: PerNetwork,
     split: Split,
 }
@@ -36,8 +28,29 @@ struct PerNetwork {
     /// How many examples statistics are gathered on.
     samples: usize,
     repair: Option<Match>,
-    /// Whether layers weigh by the Fisher diagonal, as those of a language model with a tied embedding have to.
-    uses_fisher: bool,
+    weighing: Option<Weighing>,
+}
+
+/// What layers weigh by; without it they are all alike.
+#[derive(Clone, Copy, Debug)]
+struct Weighing {
+    estimator: Estimator,
+    samples: usize,
+    /// Exponent of the sensitivities.
+    power: f64,
+    /// Share of a tensor's mean sensitivity that is added to each: for tokens that the examples do not have.
+    floor: f64,
+    row_scales: bool,
+    /// For sizes up to this: sensitivities tell of small errors.
+    largest: f64,
+}
+
+/// What is made.
+#[derive(Clone, Debug)]
+struct File {
+    name: String,
+    size: f64,
+    bytes: u64,
 }
 
 const IMAGES: PerNetwork = PerNetwork {
@@ -45,7 +58,14 @@ const IMAGES: PerNetwork = PerNetwork {
     is_ratio: true,
     samples: 750,
     repair: None,
-    uses_fisher: false,
+    weighing: Some(Weighing {
+        estimator: Estimator::SqrtAdam,
+        samples: 5000,
+        power: 1.0,
+        floor: 0.05,
+        row_scales: false,
+        largest: 15.0,
+    }),
 };
 /// More images than there are: they come again, shifted and mirrored.
 const IMAGENET: PerNetwork = PerNetwork {
@@ -53,14 +73,21 @@ const IMAGENET: PerNetwork = PerNetwork {
     is_ratio: true,
     samples: 450,
     repair: Some(Match::Mean),
-    uses_fisher: false,
+    weighing: None,
 };
 const TEXT: PerNetwork = PerNetwork {
     sizes: &[3.0, 4.0, 5.0],
     is_ratio: false,
     samples: 150,
     repair: None,
-    uses_fisher: true,
+    weighing: Some(Weighing {
+        estimator: Estimator::Fisher { temperature: 1.0 },
+        samples: 300,
+        power: 0.75,
+        floor: 0.01,
+        row_scales: true,
+        largest: f64::INFINITY,
+    }),
 };
 
 impl PostTraining {
@@ -77,13 +104,15 @@ impl PostTraining {
         let sizes = if sizes.is_empty() { recipe.sizes } else { sizes };
         let n_elements: f64 = task.network.parameters.iter().map(|p| p.len() as f64).sum();
         let file = |&size: &f64| {
-            Ok(if recipe.is_ratio {
-                (
-                    format!("ratio-{size}"),
-                    most_bytes(size, task.network.float_bytes() / size)?,
-                )
+            let (unit, bytes) = if recipe.is_ratio {
+                ("ratio", task.network.float_bytes() / size)
             } else {
-                (format!("bpw-{size}"), most_bytes(size, size * n_elements / 8.0)?)
+                ("bpw", size * n_elements / 8.0)
+            };
+            Ok(File {
+                name: format!("{unit}-{size}"),
+                size,
+                bytes: most_bytes(size, bytes)?,
             })
         };
         Ok(Self {
@@ -106,12 +135,12 @@ impl Recipe for PostTraining {
 
     fn files(&self) -> Vec<FileSpec> {
         let recipe = &self.recipe;
-        let file = |(name, bytes): &(String, u64)| FileSpec {
-            name: name.clone(),
+        let file = |file: &File| FileSpec {
+            name: file.name.clone(),
             how: "post-training".into(),
             settings: format!(
-                "{bytes} bytes, {} samples of {}",
-                recipe.samples, self.split.calibration
+                "{} bytes, {} samples of {}",
+                file.bytes, recipe.samples, self.split.calibration
             ),
             seed: None,
         };
@@ -119,20 +148,20 @@ impl Recipe for PostTraining {
     }
 
     fn make(&self, task: &ExperimentTask<'_>, index: usize, _: &mut dyn FnMut(&str)) -> Result<Vec<u8>> {
-        let Some((_, bytes)) = self.files.get(index) else {
+        let Some(file) = self.files.get(index) else {
             return Err(Error::Internal(format!("there is no file {index}")));
         };
         let examples = self.split.calibration(task)?;
-        let mut rest = CompressOptions::default();
-        if self.recipe.uses_fisher {
-            let estimate = Estimate::new(Estimator::Fisher { temperature: 1.0 }, FISHER_SAMPLES);
-            rest = rest.with_sensitivity(sensitivities(task, &self.original, estimate, false)?);
-            rest.power = POWER;
-            rest.floor = FLOOR;
-            rest.row_scales = true;
-        }
         let mut original = self.original.clone();
         fold(task.network, &mut original)?;
+        let mut rest = CompressOptions::default();
+        if let Some(weighing) = self.recipe.weighing.filter(|w| file.size <= w.largest) {
+            let estimate = Estimate::new(weighing.estimator, weighing.samples);
+            rest = rest.with_sensitivity(sensitivities(task, &original, estimate, false)?);
+            rest.power = weighing.power;
+            rest.floor = weighing.floor;
+            rest.row_scales = weighing.row_scales;
+        }
         let options = SequentialOptions {
             repair: self.recipe.repair,
             ..SequentialOptions::default()
@@ -142,7 +171,7 @@ impl Recipe for PostTraining {
             &original,
             &calibration_batches(&examples, self.recipe.samples, 0)?,
             task.device,
-            (SequentialTarget::SizeBytes(*bytes), &options),
+            (SequentialTarget::SizeBytes(file.bytes), &options),
             &rest,
             task.progress,
         )?;
