@@ -25,9 +25,9 @@ sweep() {
 
 main() {
     sweep resnet32-fisher resnet32-cifar10 --sensitivity "$TERSOR_DATA/weights/resnet32-cifar10.fisher.safetensors"
-    sweep resnet32 resnet32-cifar10
-    sweep squeezenet1_1 squeezenet1_1-imagenet
-    sweep stories260k stories260k
+    sweep resnet32 resnet32-cifar10 --alike
+    sweep squeezenet1_1 squeezenet1_1-imagenet --alike
+    sweep stories260k stories260k --alike
 }
 
 # On one line: bash has read all of this file before it starts, so that a change to it does no harm to a run.

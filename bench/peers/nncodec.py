@@ -159,7 +159,7 @@ def run_tersor(tensors, checkpoint, peer, args, folder):
     library = (Path(args.tersor) / "examples" / "timings").resolve()
     file, back = folder / "net.tersor", folder / "back.safetensors"
     common = ["--threads", args.threads, "--quiet"]
-    compress = [command, "compress", checkpoint, "-o", file, "--json", "--coder", args.coder, *common]
+    compress = [command, "compress", checkpoint, "-o", file, "--json", "--alike", "--coder", args.coder, *common]
     version = subprocess.run([command, "--version"], stdout=subprocess.PIPE, check=True, text=True).stdout.split()[-1]
     report, search_s = time_command(args.runs, [*compress, "--size", peer["bytes"]], file)
     report = json.loads(report)

@@ -35,7 +35,7 @@ pub struct Evaluation {
     pub loss: f64,
     /// Standard error of the loss.
     pub loss_error: f64,
-    /// exp(loss).
+    /// exp(loss), at most the largest number there is: a network that is broken may lose more than 709 nats.
     pub perplexity: f64,
 }
 
@@ -74,7 +74,7 @@ impl Scores {
             accuracy_error: (accuracy * (1.0 - accuracy) / n.max(1) as f64).sqrt(),
             loss,
             loss_error,
-            perplexity: loss.exp(),
+            perplexity: loss.exp().min(f64::MAX),
         }
     }
 
@@ -181,4 +181,23 @@ pub fn evaluate(
     }
     progress.finish();
     Ok(scores)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_broken_network_loses_can_be_written_and_read() {
+        let scores = Scores {
+            losses: vec![900.0, 1100.0],
+            correct: vec![false, true],
+            divergences: Vec::new(),
+            logits: Vec::new(),
+        };
+        let summary = scores.summary();
+        assert_eq!((summary.loss, summary.perplexity), (1000.0, f64::MAX));
+        let text = serde_json::to_string(&summary).unwrap();
+        assert_eq!(serde_json::from_str::<Evaluation>(&text).unwrap(), summary);
+    }
 }

@@ -1,5 +1,6 @@
 //! The symbol of one weight.
 
+use crate::balance::Sums;
 use crate::price::{PRICE_ONE_BIT, SequentialPrice};
 
 /// What a symbol costs: `weight * (t - step * symbol)^2 + slope * bits`.
@@ -9,6 +10,27 @@ pub(crate) struct Cost {
     pub(crate) weight: f64,
     /// Where no loss would be.
     pub(crate) target: f64,
+}
+
+impl Cost {
+    /// Of a weight and its sensitivity, with its share of the sums of errors before it.
+    #[inline]
+    pub(crate) fn balanced((w, h): (f32, f32), sums: Option<&Sums<'_>>) -> Self {
+        let (w, h) = (f64::from(w), f64::from(h));
+        match sums {
+            Some(sums) if h > 0.0 => {
+                let (add, pivot) = sums.next();
+                Cost {
+                    weight: 0.5 * h * pivot,
+                    target: w + add / h.sqrt(),
+                }
+            }
+            _ => Cost {
+                weight: 0.5 * h,
+                target: w,
+            },
+        }
+    }
 }
 
 /// A step and the price of rate.

@@ -38,6 +38,7 @@ mod choice;
 mod error;
 mod fold;
 mod levels;
+mod passes;
 mod price;
 mod report;
 mod rounding;

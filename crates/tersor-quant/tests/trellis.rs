@@ -1,4 +1,4 @@
-//! Error feedback on a trellis: its symbols are a path, its numbers are true, and it costs less than scalar symbols do.
+//! Assignment on a trellis, with error feedback and without: symbols are a path, numbers are true, and they cost less than scalar symbols do.
 
 #![allow(clippy::unwrap_used, reason = "helpers of tests may fail a test")]
 
@@ -8,8 +8,9 @@ use std::ops::RangeInclusive;
 use support::layer::{Counting, curvature, errors, inputs, moment, quadratic};
 use support::{laplacian, pruned};
 use tersor_quant::feedback::{FeedbackConfig, Gram, Layer, Problem};
-use tersor_quant::trellis::{States, index, quantizer};
-use tersor_quant::{SequentialPrice, TrellisPrice};
+use tersor_quant::grid::{Grid, assign_sequential};
+use tersor_quant::trellis::{self, States, index, quantizer};
+use tersor_quant::{Balance, PRICE_ONE_BIT, SequentialPrice, Source, TrellisPrice};
 
 /// Counts the indices of each quantizer.
 #[derive(Clone, Debug, PartialEq)]
@@ -201,4 +202,103 @@ fn symbols_stay_in_the_alphabet_and_nothing_has_no_symbols() {
         .quantize_on_trellis(0.1, 1e-3, &mut Turns::new(5))
         .unwrap();
     assert!(found.symbols.is_empty());
+}
+
+/// Levels as far as `reach` times the step.
+fn levels(step: f32, reach: i32) -> Grid {
+    Grid {
+        step,
+        first: -reach,
+        n_levels: 2 * reach as usize + 1,
+    }
+}
+
+fn multiples(symbols: &[u16], grid: &Grid) -> Vec<i32> {
+    symbols.iter().map(|&s| grid.first + i32::from(s)).collect()
+}
+
+/// Bits of symbols from a state of the coder on, which is as it is after them then.
+fn coded_bits(symbols: &[i32], price: &mut impl SequentialPrice) -> f64 {
+    let bits = symbols.iter().enumerate().map(|(i, &symbol)| {
+        let bits = f64::from(price.bits(i, symbol));
+        price.push(i, symbol);
+        bits
+    });
+    bits.sum::<f64>() / f64::from(PRICE_ONE_BIT)
+}
+
+#[test]
+fn a_path_without_feedback_costs_less_than_the_cheapest_levels() {
+    let w = pruned(24_000, 0.02, 51);
+    let h: Vec<f32> = (0..w.len()).map(|i| 1.0 + (i % 3) as f32).collect();
+    let source = Source::per_weight(&w, &h);
+    let mut symbols = vec![0; w.len()];
+    for slope in [0.03, 0.1] {
+        let step = tersor_quant::grid::step_for_slope(slope, source.mean_h());
+        let grid = levels(step, 60);
+        let mut price = Counting::new(60);
+        let report = assign_sequential(&source, &grid, slope, 2, &mut price, &mut symbols).unwrap();
+        let bits = coded_bits(&multiples(&symbols, &grid), &mut Counting::new(60));
+        let scalar = report.distortion + slope * bits;
+
+        let grid = levels(0.64 * step, 90);
+        let mut price = Turns::new(90);
+        let report = trellis::assign(&source, &grid, slope, 2, &mut price, &mut symbols).unwrap();
+        let path = multiples(&symbols, &grid);
+        assert!(is_path(&path));
+        assert!(
+            w.iter().zip(&path).all(|(&w, &s)| w != 0.0 || s == 0),
+            "zeros stay"
+        );
+        let e = errors(&w, &path, grid.step);
+        let losses = e.iter().zip(&h).map(|(e, &h)| 0.5 * f64::from(h) * e * e);
+        let loss: f64 = losses.sum();
+        assert!((report.distortion - loss).abs() < 1e-6 * loss);
+        // The coder is left as it is after the symbols.
+        let mut after = Turns::new(90);
+        let bits = coded_bits(&path, &mut after);
+        assert_eq!(price, after);
+        let n_kept = w.iter().filter(|w| **w != 0.0).count();
+        let gain = (scalar - loss - slope * bits) / slope / n_kept as f64;
+        assert!(gain > 0.05, "{gain} bits at {slope}");
+    }
+}
+
+#[test]
+fn each_path_has_sums_of_errors_of_its_own() {
+    // Rows of more weights than are decided at once.
+    let (rows, n) = (40, 300);
+    let w = laplacian(rows * n, 61);
+    let plain = Source::constant(&w, 2.0);
+    let balance = Balance::new((n, 1), 0.0, 0.5);
+    let grid = levels(0.3, 90);
+    let sums = |source: Source| {
+        let mut symbols = vec![0; w.len()];
+        let report = trellis::assign(&source, &grid, 0.05, 1, &mut Turns::new(90), &mut symbols).unwrap();
+        let path = multiples(&symbols, &grid);
+        assert!(is_path(&path));
+        let e = errors(&w, &path, grid.step);
+        let rows = e.chunks_exact(n).map(|e| e.iter().sum::<f64>().powi(2));
+        (rows.sum::<f64>(), report.distortion)
+    };
+    let ((before, loss), (after, balanced)) = (sums(plain), sums(plain.balanced(&balance)));
+    assert!(after < 0.05 * before, "{after} of {before}");
+    assert!(balanced < 1.1 * loss, "{balanced} after {loss}");
+}
+
+#[test]
+fn a_trellis_needs_zero_among_the_levels() {
+    let grid = Grid {
+        step: 0.1,
+        first: 1,
+        n_levels: 3,
+    };
+    let mut price = Turns::new(5);
+    let source = Source::constant(&[0.2], 1.0);
+    let assign = |grid: &Grid, slope: f64, price: &mut Turns| {
+        trellis::assign(&source, grid, slope, 1, price, &mut [0])
+    };
+    assert!(assign(&levels(0.1, 5), 0.1, &mut price).is_ok());
+    assert!(assign(&levels(0.1, 5), -0.1, &mut price).is_err());
+    assert!(assign(&grid, 0.1, &mut price).is_err());
 }

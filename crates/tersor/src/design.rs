@@ -16,7 +16,7 @@ use half::f16;
 use rayon::prelude::*;
 use std::borrow::Cow;
 use std::sync::Arc;
-use tersor_codec::{Codebook, Dtype, TensorInfo};
+use tersor_codec::{Codebook, Coder, Dtype, TensorInfo};
 use tersor_quant::{Balance, Report, Source, Span, StaticPrices, ecsq, grid, kmeans, uniform};
 
 /// Iterations of prices and assignment on a grid.
@@ -339,6 +339,19 @@ impl<'a> Designer<'a> {
             && self.has_own_grid(plan)
             && feedback::rounded(FEEDBACK_REACH * magnitude, dtype).is_finite()
             && self.with_moments(index).is_some()
+    }
+
+    /// Whether the symbols of a tensor are found before the file is encoded, whose coder is this, or the smallest, which is taken for
+    /// `context`: with error feedback, or on a trellis.
+    pub(crate) fn is_chosen_ahead(&self, index: usize, coder: Option<Coder>) -> bool {
+        let on_trellis = |plan: &TensorPlan| {
+            self.options.trellis
+                && matches!(coder, None | Some(Coder::Context))
+                && plan.treatment == Treatment::Main
+                && !self.given.has(index)
+                && self.has_own_grid(plan)
+        };
+        self.uses_feedback(index) || self.plan.tensors.get(index).is_some_and(on_trellis)
     }
 
     /// The name under which the moments of a tensor are: its own, or that of a later one that equals it.

@@ -148,13 +148,13 @@ fn jobs(groups: &[Group]) -> Vec<&[Group]> {
         .collect()
 }
 
-/// The quantized tensors of each group in the order of the file; of chunks once.
-pub(crate) fn quantized_jobs(designer: &Designer<'_>, design: &Design) -> Vec<Vec<usize>> {
+/// The quantized tensors of each group in the order of the file, or the pieces of one that is cut into groups.
+pub(crate) fn quantized_jobs(designer: &Designer<'_>, design: &Design) -> Vec<Vec<Segment>> {
     let groups = groups(designer, &directory(designer, design));
-    let firsts = jobs(&groups).into_iter().filter_map(|job| job.first());
-    let quantized = firsts.filter(|(kind, _)| *kind == Kind::Quantized);
+    let is_quantized = |job: &&[Group]| job.first().is_some_and(|(kind, _)| *kind == Kind::Quantized);
+    let quantized = jobs(&groups).into_iter().filter(is_quantized);
     quantized
-        .map(|(_, segments)| segments.iter().map(|s| s.item).collect())
+        .map(|job| job.iter().flat_map(|(_, segments)| segments.clone()).collect())
         .collect()
 }
 

@@ -212,8 +212,11 @@ pub struct CompressOptions {
     pub target: Target,
     /// Values of uniform cells. Default: [`Centres::Grid`].
     pub centres: Centres,
-    /// A sensitivity file. Default: none, all weights of two or more dimensions alike.
+    /// A sensitivity file. Default: none.
     pub sensitivity: Option<PathBuf>,
+    /// Whether, without a sensitivity file, all weights of tensors of two or more dimensions count alike, as in the paper; otherwise
+    /// those of small tensors count more, in inverse proportion to the cube root of their number. Default: false.
+    pub alike: bool,
     /// Exponent of sensitivities, 0 to 1. Default: 1.
     pub power: f64,
     /// Share of a tensor's mean sensitivity that is added to each. Default: 0.05.
@@ -223,7 +226,7 @@ pub struct CompressOptions {
     pub row_scales: bool,
     /// Default: [`Feedback::Auto`].
     pub feedback: Feedback,
-    /// Whether tensors with second moments are quantized on a trellis where the coder is `context`. Default: true.
+    /// Whether tensors with grids of their own are quantized on a trellis where the coder is `context`. Default: true.
     pub trellis: bool,
     /// Tensors that are stored losslessly. Default: none.
     pub keep: Vec<GlobMatcher>,
@@ -242,6 +245,7 @@ impl Default for CompressOptions {
             target: Target::default(),
             centres: Centres::default(),
             sensitivity: None,
+            alike: false,
             power: tersor_quant::sensitivity::DEFAULT_POWER,
             floor: tersor_quant::sensitivity::DEFAULT_FLOOR,
             row_scales: false,

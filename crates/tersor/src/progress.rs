@@ -27,15 +27,15 @@ impl Progress for Silent {
     fn finish(&self) {}
 }
 
-/// Begins to tell of one file that is made, in elements: those of two or more dimensions are designed for, errors of
-/// some are fed back, and all that are quantized are encoded with the coder, or with every one if it is not chosen yet.
+/// Begins to tell of one file that is made, in elements: those of two or more dimensions are designed for, the symbols
+/// of some are found ahead, and all that are quantized are encoded with the coder, or with every one if it is not chosen yet.
 pub(crate) fn start_trial(designer: &Designer<'_>, coder: Option<Coder>, what: &str) {
     let n_coders = coder.map_or(Coder::ENTROPY.len(), |_| 1) as u64;
     let plans = designer.plan.tensors.iter().zip(designer.tensors()).enumerate();
     let steps = plans.map(|(index, (plan, info))| {
         let passes = match plan.treatment {
             Treatment::Main | Treatment::Fine if designer.given.has(index) => n_coders,
-            Treatment::Main => 1 + u64::from(designer.uses_feedback(index)) + n_coders,
+            Treatment::Main => 1 + u64::from(designer.is_chosen_ahead(index, coder)) + n_coders,
             Treatment::Fine | Treatment::Constant(_) => n_coders,
             Treatment::Raw(_) | Treatment::Alias(_) => 0,
         };

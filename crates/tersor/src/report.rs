@@ -37,7 +37,7 @@ pub struct TensorReport {
     /// Where the sensitivities of a quantized tensor come from: [`SensitivitySource::name`].
     #[serde(skip_serializing_if = "Option::is_none")]
     pub sensitivity: Option<&'static str>,
-    /// How its symbols were found, if not weight by weight: with `feedback` of errors, `balanced` errors, or `given`.
+    /// How its symbols were found, if not weight by weight: with `feedback` of errors, `balanced` errors, along a `trellis` alone, or `given`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub assignment: Option<&'static str>,
     /// Its part of [`CompressReport::weighted_error`].
@@ -111,8 +111,9 @@ fn is_quantized(plan: &TensorPlan) -> bool {
 fn assignment(designer: &Designer<'_>, index: usize, coding: &Coding) -> Option<&'static str> {
     match coding.assigner {
         Assigner::Symbols(_) if designer.given.has(index) => Some("given"),
-        Assigner::Symbols(_) => Some("feedback"),
-        Assigner::Grid(..) if designer.is_balanced(index) => Some("balanced"),
+        Assigner::Symbols(_) if designer.uses_feedback(index) => Some("feedback"),
+        Assigner::Grid(..) | Assigner::Symbols(_) if designer.is_balanced(index) => Some("balanced"),
+        Assigner::Symbols(_) => Some("trellis"),
         _ => None,
     }
 }

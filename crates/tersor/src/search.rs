@@ -4,7 +4,7 @@
 //! says by how much they err. So a search makes one or two real files. Sizes are not monotone in the slope, and less so
 //! in the number of levels: every real file within the target is remembered, and the one of least loss is kept.
 //!
-//! Samples know nothing of error feedback: there they estimate what the same steps give without, which errs by more, and the real
+//! Samples know nothing of error feedback and trellises: there they estimate what the same steps give without, which errs by more, and the real
 //! files, of which there are fewer, correct it all the same.
 
 use crate::design::{Design, Designer, Knob};
@@ -31,8 +31,8 @@ const GAPS_FROM: f64 = 0.05;
 const MAX_ESTIMATES: usize = 12;
 /// Real files after which estimates are given up.
 const MAX_GUIDED: usize = 4;
-/// Most files that a search makes until one is within the goal, and where errors of so many weights are fed back that each takes
-/// several seconds or more.
+/// Most files that a search makes until one is within the goal, and where the symbols of so many weights are found ahead that each
+/// takes several seconds or more.
 const MAX_TRIALS: usize = 24;
 const MAX_DEAR_TRIALS: usize = 8;
 const DEAR: u64 = 1 << 20;
@@ -269,10 +269,10 @@ fn slopes(search: &mut Search<'_, '_>) -> Result<()> {
         }
     }
     // Sizes jump here, or samples mislead: real files decide.
-    let fed = designer.tensors().iter().enumerate();
-    let fed = fed.filter(|&(index, _)| designer.uses_feedback(index));
-    let n_fed: u64 = fed.filter_map(|(_, info)| info.n_elements()).sum();
-    let (max_trials, mut step) = if n_fed < DEAR {
+    let ahead = designer.tensors().iter().enumerate();
+    let ahead = ahead.filter(|&(index, _)| designer.is_chosen_ahead(index, search.coder));
+    let n_ahead: u64 = ahead.filter_map(|(_, info)| info.n_elements()).sum();
+    let (max_trials, mut step) = if n_ahead < DEAR {
         (MAX_TRIALS, SAFER)
     } else {
         (MAX_DEAR_TRIALS, DEAR_SAFER)

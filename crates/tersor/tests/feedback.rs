@@ -223,7 +223,15 @@ fn at_equal_size_outputs_are_off_by_less_with_feedback() {
                     "{coder:?} {feedback:?}: {size} of {bpw}"
                 );
                 let used = found.report.tensors[0].assignment;
-                assert_eq!(used, (feedback == Feedback::Auto).then_some("feedback"));
+                let otherwise = (coder == Some(Coder::Context)).then_some("trellis");
+                assert_eq!(
+                    used,
+                    if feedback == Feedback::Auto {
+                        Some("feedback")
+                    } else {
+                        otherwise
+                    }
+                );
                 let decoded = decode(&found.bytes);
                 let error = |name: &&str| {
                     let (w, v) = (floats(&original, name), floats(&decoded, name));
@@ -404,12 +412,16 @@ fn without_moments_errors_of_convolutions_balance() {
             let found = compress(&original, options);
             assert!(found.report.bpw <= 3.0);
             let used = [0, 1].map(|i| found.report.tensors[i].assignment);
-            assert_eq!(used, [(feedback == Feedback::Auto).then_some("balanced"), None]);
+            let otherwise = (coder == Coder::Context).then_some("trellis");
+            let balanced = (feedback == Feedback::Auto).then_some("balanced");
+            assert_eq!(used, [balanced.or(otherwise), otherwise]);
             let (w, v) = (floats(&original, "conv"), floats(&decode(&found.bytes), "conv"));
             output_error(&w, &v, &gram, n_in)
         });
         let share = errors[0] / errors[1];
-        assert!(share < 0.6, "{coder:?} {scope:?}: {share}");
+        // On a trellis errors are small as it is.
+        let most = if coder == Coder::Context { 0.75 } else { 0.6 };
+        assert!(share < most, "{coder:?} {scope:?}: {share}");
     }
 }
 
@@ -428,9 +440,10 @@ fn multiples(layer: &LayerSymbols) -> impl Iterator<Item = i32> {
 }
 
 #[test]
-fn a_file_has_layers_with_moments_on_a_trellis_where_that_can_be_and_is_wanted() {
-    let (original, file) = layer(&SHAPE, &[gram("fc.weight::gram", 1, 48)]);
-    let on_trellis = |coder, wanted| {
+fn a_file_has_layers_on_a_trellis_where_that_can_be_and_is_wanted() {
+    let (original, with) = layer(&SHAPE, &[gram("fc.weight::gram", 1, 48)]);
+    let (_, without) = layer(&SHAPE, &[]);
+    let on_trellis = |file: &SensitivityFile, coder, wanted| {
         let mut options = CompressOptions::default()
             .with_sensitivity(&file.path)
             .with_coder(Some(coder))
@@ -447,9 +460,11 @@ fn a_file_has_layers_with_moments_on_a_trellis_where_that_can_be_and_is_wanted()
         let zero = decoded.codebooks[*codebook].zero_symbol().unwrap();
         is_path(symbols.iter().map(|&s| i32::from(s) - i32::from(zero)))
     };
-    assert!(on_trellis(Coder::Context, true));
-    assert!(!on_trellis(Coder::Context, false));
-    assert!(!on_trellis(Coder::Ans, true));
+    for file in [&with, &without] {
+        assert!(on_trellis(file, Coder::Context, true));
+        assert!(!on_trellis(file, Coder::Context, false));
+        assert!(!on_trellis(file, Coder::Ans, true));
+    }
 }
 
 #[test]

@@ -128,6 +128,10 @@ pub(crate) struct SensitivityArgs {
     /// A safetensors file of the Hessian's or Fisher information's diagonal, under the names of the tensors.
     #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
     sensitivity: Option<PathBuf>,
+    /// Without sensitivities, count all weights of tensors of two or more dimensions alike, as the paper does; otherwise those of small
+    /// tensors count more.
+    #[arg(long, conflicts_with = "sensitivity")]
+    alike: bool,
     /// Exponent of the sensitivities, 0 to 1; below 1 they are trusted less.
     #[arg(long, value_name = "P", default_value_t = CompressOptions::default().power, requires = "sensitivity", allow_negative_numbers = true)]
     power: f64,
@@ -141,7 +145,7 @@ pub(crate) struct SensitivityArgs {
     /// (`NAME::gram`) by these, slower and better, and in other convolutions by what their inputs are mostly like.
     #[arg(long, value_enum, default_value_t)]
     feedback: FeedbackArg,
-    /// Quantize each weight of a layer with second moments by itself, not on a trellis: faster to make, larger at the same loss.
+    /// Quantize each weight by itself, not on a trellis as method grid does with the coder context: faster to make, larger at the same loss.
     #[arg(long)]
     no_trellis: bool,
 }
@@ -155,6 +159,7 @@ impl SensitivityArgs {
     /// Puts these settings into those of the library.
     pub(crate) fn apply(&self, options: &mut CompressOptions) {
         options.sensitivity.clone_from(&self.sensitivity);
+        options.alike = self.alike;
         options.power = self.power;
         options.floor = self.floor;
         options.row_scales = self.row_scales;

@@ -213,7 +213,7 @@ impl Ruler<'_> {
             ..EvaluateOptions::default()
         };
         let decoded = self.evaluate(&parameters, &examples, &options)?;
-        if !decoded.summary().perplexity.is_finite() {
+        if !decoded.summary().loss.is_finite() {
             let file = path.display();
             return Err(Error::Input(format!(
                 "{file}: the loss of what it holds is not finite"

@@ -132,7 +132,7 @@ impl<'a> Layers<'a> {
                 .collect();
             let source = Source::per_weight(parameters.values(i), &h);
             let prices = context.as_mut().map_or(Prices::Order0, Prices::Context);
-            let layer = quantize_plain(&info, &source, step, slope, prices)?;
+            let layer = quantize_plain(&info, &source, (step, false), slope, prices)?;
             found.push(Symbols { parameter: i, layer });
         }
         Ok(found)

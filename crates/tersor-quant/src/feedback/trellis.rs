@@ -12,48 +12,14 @@
 use super::panel::BLOCK;
 use super::problem::{Curvature, Problem};
 use super::schedule::{Quantized, REST, Stage, check};
-use crate::choice::Knob;
+use crate::choice::{Cost, Knob};
 use crate::error::{Error, Result};
 use crate::price::{TrellisPrice, coded_bits};
-use crate::trellis::States;
-use crate::trellis::machine::{MAX_STATES, about, candidates, multiple, quantizer};
+use crate::trellis::machine::{CODED, MAX_STATES, multiple, quantizer};
+use crate::trellis::priced::Kept;
 
-/// The trellis of the coder `context`.
-const STATES: States = States::Eight;
 /// Columns after which paths are decided.
 const DECIDED: usize = 4 * BLOCK;
-/// Magnitudes of indices whose prices are kept while a column is decided.
-const N_KEPT: usize = 16;
-
-/// Prices of the indices at one position, as they are asked for.
-struct Kept<'a, P> {
-    price: &'a mut P,
-    position: usize,
-    bits: [[u32; 2 * N_KEPT + 1]; 2],
-}
-
-/// A price that has not been asked for.
-const UNKNOWN: u32 = u32::MAX - 1;
-
-impl<P: TrellisPrice> Kept<'_, P> {
-    fn bits(&mut self, quantizer: usize, index: i32) -> u32 {
-        let Self {
-            price,
-            position,
-            bits,
-        } = self;
-        let slot = usize::try_from(index + N_KEPT as i32).ok();
-        match slot.and_then(|slot| bits[quantizer].get_mut(slot)) {
-            Some(kept) => {
-                if *kept == UNKNOWN {
-                    *kept = price.index_bits(*position, quantizer, index);
-                }
-                *kept
-            }
-            None => price.index_bits(*position, quantizer, index),
-        }
-    }
-}
 
 /// A step of a path: the state before, the index, what it is off by, and the field of its column then.
 #[derive(Clone, Copy, Default)]
@@ -162,7 +128,7 @@ impl Problem<'_> {
                 for (k, step) in block.clone().zip(&path) {
                     let q = quantizer(state);
                     symbols[curvature.inputs.start + k] = multiple(q, step.index) as i32;
-                    state = STATES.next(state, step.index % 2 != 0);
+                    state = CODED.next(state, step.index % 2 != 0);
                     errors.push(step.error);
                 }
                 for (i, errors) in errors.chunks(BLOCK).enumerate() {
@@ -190,7 +156,7 @@ impl Problem<'_> {
             cost: f64::INFINITY,
             field: field.to_vec(),
         };
-        let mut survivors = vec![dead; STATES.count()];
+        let mut survivors = vec![dead; CODED.count()];
         survivors[state].cost = 0.0;
         let mut next = survivors.clone();
         let mut moves = vec![[Move::default(); MAX_STATES]; block.len()];
@@ -201,11 +167,7 @@ impl Problem<'_> {
             let wanted = f64::from(self.targets[position]);
             let weight = self.config.caution * self.half_weights[row] * pivot * pivot;
             let pinned = self.is_pinned(position, knob);
-            let mut kept = Kept {
-                price: &mut *price,
-                position,
-                bits: [[UNKNOWN; 2 * N_KEPT + 1]; 2],
-            };
+            let mut kept = Kept::new(&mut *price, position);
             let mut costs = [f64::INFINITY; MAX_STATES];
             for (from, survivor) in survivors
                 .iter()
@@ -213,21 +175,16 @@ impl Problem<'_> {
                 .filter(|(_, s)| s.cost < f64::INFINITY)
             {
                 let target = wanted + survivor.field[i] / pivot;
+                let cost = Cost { weight, target };
                 let q = quantizer(from);
                 let choices = if pinned {
-                    [
-                        Some((
-                            0,
-                            weight * target * target + knob.unit * f64::from(kept.bits(q, 0)),
-                        )),
-                        None,
-                    ]
+                    kept.zero(q, cost, knob)
                 } else {
-                    choices(&mut kept, q, (target, weight), knob)
+                    kept.choices(q, cost, knob)
                 };
                 for (odd, choice) in [false, true].into_iter().zip(choices) {
                     let Some((index, cost)) = choice else { continue };
-                    let to = STATES.next(from, odd);
+                    let to = CODED.next(from, odd);
                     let cost = survivor.cost + cost;
                     if cost < costs[to] {
                         costs[to] = cost;
@@ -278,32 +235,4 @@ impl Problem<'_> {
 fn best_of(survivors: &[Survivor]) -> usize {
     let best = (0..survivors.len()).min_by(|&a, &b| survivors[a].cost.total_cmp(&survivors[b].cost));
     best.unwrap_or(0)
-}
-
-/// For each parity, even first, the cheapest index of a quantizer that has a level.
-fn choices<P: TrellisPrice>(
-    kept: &mut Kept<'_, P>,
-    quantizer: usize,
-    (target, weight): (f64, f64),
-    knob: Knob,
-) -> [Option<(i32, f64)>; 2] {
-    let (low, high) = knob.ends;
-    let at = (target / f64::from(knob.step)).clamp(f64::from(low), f64::from(high));
-    about(quantizer, at).map(|nearest| {
-        let mut best: Option<(i32, f64)> = None;
-        for index in candidates(nearest) {
-            let symbol = multiple(quantizer, index) as i32;
-            let distance = target - knob.value(symbol);
-            let loss = weight * distance * distance;
-            if symbol < low || symbol > high || best.is_some_and(|(_, cost)| loss >= cost) {
-                continue;
-            }
-            let bits = kept.bits(quantizer, index);
-            let cost = loss + knob.unit * f64::from(bits);
-            if bits < u32::MAX && best.is_none_or(|(_, least)| cost < least) {
-                best = Some((index, cost));
-            }
-        }
-        best
-    })
 }

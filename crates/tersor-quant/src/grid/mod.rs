@@ -95,7 +95,7 @@ impl Grid {
     }
 
     /// Refuses a grid that could not be rounded to, or has no level for a weight.
-    fn check(&self, source: &Source) -> Result<()> {
+    pub(crate) fn check(&self, source: &Source) -> Result<()> {
         positive_step(self.step)?;
         let min = usize::from(!source.is_empty());
         if !(min..=MAX_LEVELS).contains(&self.n_levels) {

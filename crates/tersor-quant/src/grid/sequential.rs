@@ -1,15 +1,12 @@
 //! Assignment at the prices of a coder that learns.
 
 use super::Grid;
-use crate::balance::Sums;
 use crate::choice::{Cost, Knob};
 use crate::error::{Result, not_negative};
-use crate::price::{SequentialPrice, coded_bits};
+use crate::passes::{Assigned, settle};
+use crate::price::SequentialPrice;
 use crate::report::Report;
 use crate::source::Source;
-
-/// Passes end when the objective falls by less than this share.
-const REST: f64 = 1e-3;
 
 /// Assigns weights in order, each to the level of least `1/2 h d^2 + slope * bits` at the price that the coder has for it then, and of a
 /// [balanced](Source::balanced) source with its share of the errors before it, among those on both sides of it, those further towards zero as long as each costs less than the one before, and zero.
@@ -38,102 +35,42 @@ pub fn assign_sequential<P: SequentialPrice>(
     not_negative("slope", slope)?;
     assert_eq!(source.len(), out.len(), "a symbol for each weight");
     let knob = Knob::new(grid.step, slope, price);
+    let one_pass = |price: &mut P, out: &mut [u16]| one_pass(source, grid, knob, price, out);
     if passes <= 1 {
-        return Ok(one_pass(source, grid, knob, price, out).report);
+        // What the pass tells the coder is what is coded.
+        return Ok(one_pass(price, out).report());
     }
-    let given = price.snapshot();
-    let mut best = one_pass(source, grid, knob, price, out);
-    price.restore(&given);
-    let mut best_j = best.j(slope, coded_bits(multiples(out, grid), price));
-    let mut symbols = vec![0; out.len()];
-    for _ in 1..passes {
-        price.rewind();
-        let found = one_pass(source, grid, knob, price, &mut symbols);
-        price.restore(&given);
-        let j = found.j(slope, coded_bits(multiples(&symbols, grid), price));
-        if j >= best_j {
-            price.restore(&given);
-            coded_bits(multiples(out, grid), price);
-            break;
-        }
-        out.copy_from_slice(&symbols);
-        best = found;
-        let gain = best_j - j;
-        best_j = j;
-        if gain <= REST * j {
-            break;
-        }
-    }
-    Ok(best.report)
+    Ok(settle((slope, passes), price, out, one_pass))
 }
 
-/// What an assignment costs, and what sums of errors add to its loss.
-struct Assigned {
-    report: Report,
-    sums: f64,
-}
-
-impl Assigned {
-    fn j(&self, slope: f64, bits: f64) -> f64 {
-        self.report.distortion + self.sums + slope * bits
-    }
-}
-
-fn one_pass<P: SequentialPrice>(
-    source: &Source,
+fn one_pass<'a, P: SequentialPrice>(
+    source: &Source<'a>,
     grid: &Grid,
     knob: Knob,
     price: &mut P,
     out: &mut [u16],
-) -> Assigned {
-    let mut counts = vec![0; grid.n_levels];
-    let (mut distortion, mut squared_error) = (0.0, 0.0);
-    let mut sums = source.sums();
+) -> Assigned<'a> {
+    let mut assigned = Assigned::new(source, grid);
     for (position, (&w, slot)) in source.weights.iter().zip(out).enumerate() {
-        let h = f64::from(source.h.at(position));
-        let root = if sums.is_some() { h.sqrt() } else { 1.0 };
+        let h = source.h.at(position);
         let multiple = if w == 0.0 && knob.has_zero() {
             0
         } else {
-            let (add, pivot) = sums
-                .as_ref()
-                .filter(|_| root > 0.0)
-                .map_or((0.0, 1.0), Sums::next);
-            let cost = Cost {
-                weight: 0.5 * h * pivot,
-                target: f64::from(w) + add / root,
-            };
+            let cost = Cost::balanced((w, h), assigned.sums());
             knob.choose(price, position, cost, None)
         };
         price.push(position, multiple);
-        let error = f64::from(w) - knob.value(multiple);
-        squared_error += error * error;
-        distortion += 0.5 * h * error * error;
-        if let Some(sums) = &mut sums {
-            sums.push(error * root);
-        }
-        let symbol = (multiple - grid.first) as u16;
-        *slot = symbol;
-        if let Some(count) = counts.get_mut(usize::from(symbol)) {
-            *count += 1;
-        }
+        *slot = (multiple - grid.first) as u16;
+        assigned.take(w, h, *slot);
     }
-    Assigned {
-        report: Report::new(counts, distortion, squared_error),
-        sums: sums.map_or(0.0, |s| s.loss()),
-    }
-}
-
-/// Symbols as multiples of the step.
-fn multiples<'s>(symbols: &'s [u16], grid: &Grid) -> impl Iterator<Item = i32> + use<'s> {
-    let first = grid.first;
-    symbols.iter().map(move |&symbol| first + i32::from(symbol))
+    assigned
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::price::{GridPrices, StaticPrices};
+    use crate::passes::multiples;
+    use crate::price::{GridPrices, StaticPrices, coded_bits};
     use crate::rounding::MAX_INDEX;
 
     /// Costs a bit for what was coded last, and three for anything else.

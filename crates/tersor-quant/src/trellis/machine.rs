@@ -9,6 +9,9 @@ pub enum States {
     Eight,
 }
 
+/// The trellis of the coder `context`.
+pub(crate) const CODED: States = States::Eight;
+
 /// Most states.
 pub(crate) const MAX_STATES: usize = 8;
 

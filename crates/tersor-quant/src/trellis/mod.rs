@@ -3,7 +3,8 @@
 //!
 //! Each quantizer is as coarse as a scalar one of twice the step, but where paths lead through the trellis is open, so that the weights of
 //! a row together are nearer than one by one. A decoder follows the parities. [`quantize`] is for a memoryless code and without feedback: a
-//! measure of what is in it (`docs/results/limit.md`). [`feedback`](crate::feedback) quantizes on the same trellis at a coder's prices.
+//! measure of what is in it (`docs/results/limit.md`). [`assign`] goes along the trellis at a coder's prices, and so does
+//! [`feedback`](crate::feedback) with errors pushed on.
 //!
 //! # Source
 //! M. W. Marcellin, T. R. Fischer, "Trellis coded quantization of memoryless and Gauss-Markov sources", 1990; T. R. Fischer, M. Wang,
@@ -12,8 +13,11 @@
 
 pub(crate) mod machine;
 mod path;
+pub(crate) mod priced;
+mod sequential;
 
 pub use machine::{States, index, multiple, quantizer};
+pub use sequential::assign;
 
 use crate::error::{Result, not_negative};
 use crate::report::entropy_bits;

@@ -1,19 +1,21 @@
-//! Error feedback for the tensors of a design.
+//! Symbols of a design that are found before the file is encoded.
 
+use super::plain::quantize_pieces;
 use super::{LayerSymbols, Prices, quantize};
 use crate::design::{Design, Designer, Knob};
 use crate::encode::quantized_jobs;
 use crate::in_context::assign_in_context;
 use crate::{Error, Result};
 use rayon::prelude::*;
+use std::ops::Range;
 use std::sync::Arc;
-use tersor_codec::{Coder, ContextPrices};
+use tersor_codec::{Coder, ContextPrices, Segment};
 
-/// Replaces what a design has for the tensors with moments by symbols with error feedback, at the prices of a coder; `None`, the
-/// smallest, is as `context`.
+/// Replaces what a design has for tensors with moments by symbols with error feedback, and for others that go on a trellis by symbols
+/// that do, at the prices of a coder; `None`, the smallest, is as `context`.
 ///
 /// With `context` the tensors of a group are worked on in the order of the file, since prices go on from one to the next; a tensor
-/// that is cut into groups is priced as a whole. Groups, and tensors with other coders, are worked on side by side, as many at a time
+/// that is cut into groups is priced as a whole where errors are fed back, otherwise piece by piece. Groups, and tensors with other coders, are worked on side by side, as many at a time
 /// as there are threads.
 pub(crate) fn apply(
     designer: &Designer<'_>,
@@ -21,24 +23,24 @@ pub(crate) fn apply(
     knob: Knob,
     coder: Option<Coder>,
 ) -> Result<()> {
-    let in_context = matches!(coder, None | Some(Coder::Context));
-    let uses = |index: &usize| designer.uses_feedback(*index);
-    let jobs: Vec<Vec<usize>> = if in_context {
-        let jobs = quantized_jobs(designer, design).into_iter();
-        let upto_last = |mut job: Vec<usize>| {
-            job.truncate(job.iter().rposition(uses)? + 1);
+    let uses = |index: usize| designer.is_chosen_ahead(index, coder);
+    let jobs: Vec<Job> = if matches!(coder, None | Some(Coder::Context)) {
+        let upto_last = |segments: Vec<Segment>| {
+            let mut job = pieces(&segments);
+            job.truncate(job.iter().rposition(|(index, _)| uses(*index))? + 1);
             Some(job)
         };
+        let jobs = quantized_jobs(designer, design).into_iter();
         jobs.filter_map(upto_last).collect()
     } else {
-        let indices = (0..designer.tensors().len()).filter(uses);
-        indices.map(|index| vec![index]).collect()
+        let indices = (0..designer.tensors().len()).filter(|&index| uses(index));
+        indices.map(|index| vec![(index, Vec::new())]).collect()
     };
     let mut found = Vec::new();
     for jobs in jobs.chunks(rayon::current_num_threads()) {
         let layers: Result<Vec<_>> = jobs
             .par_iter()
-            .map(|job| work(designer, design, job, knob, in_context))
+            .map(|job| work(designer, design, job, knob, coder))
             .collect();
         found.extend(layers?.into_iter().flatten());
     }
@@ -49,20 +51,34 @@ pub(crate) fn apply(
     Ok(())
 }
 
-/// Tensors that share a running state: those with feedback are quantized, the others teach it.
+/// Tensors that share a running state, with their pieces in the file, if that matters.
+type Job = Vec<(usize, Vec<Range<usize>>)>;
+
+/// The tensors of segments in order.
+fn pieces(segments: &[Segment]) -> Job {
+    let range = |s: &Segment| s.start as usize..(s.start + s.len) as usize;
+    let tensors = segments.chunk_by(|a, b| a.item == b.item);
+    tensors
+        .filter_map(|of_one| Some((of_one.first()?.item, of_one.iter().map(range).collect())))
+        .collect()
+}
+
+/// The tensors of a job whose symbols are found ahead; the others teach the coder.
 fn work(
     designer: &Designer<'_>,
     design: &Design,
-    job: &[usize],
+    job: &Job,
     knob: Knob,
-    in_context: bool,
+    coder: Option<Coder>,
 ) -> Result<Vec<(usize, Arc<LayerSymbols>)>> {
+    let in_context = matches!(coder, None | Some(Coder::Context));
     let mut prices = in_context.then(ContextPrices::new);
     let mut found = Vec::new();
-    for &index in job {
-        if designer.uses_feedback(index) {
+    for (index, pieces) in job {
+        let index = *index;
+        if designer.is_chosen_ahead(index, coder) {
             let prices = prices.as_mut().map_or(Prices::Order0, Prices::Context);
-            let layer = layer(designer, index, knob, prices)?;
+            let layer = layer(designer, (index, pieces), knob, prices)?;
             designer.progress.advance(layer.report.n);
             found.push((index, Arc::new(layer)));
         } else if let Some(prices) = &mut prices {
@@ -72,14 +88,23 @@ fn work(
     Ok(found)
 }
 
-fn layer(designer: &Designer<'_>, index: usize, knob: Knob, prices: Prices<'_>) -> Result<LayerSymbols> {
+fn layer(
+    designer: &Designer<'_>,
+    (index, pieces): (usize, &[Range<usize>]),
+    knob: Knob,
+    prices: Prices<'_>,
+) -> Result<LayerSymbols> {
     let (Some(info), Some(slope)) = (designer.tensors().get(index), designer.slope(index, knob)?) else {
         return Err(Error::SelfCheck);
     };
     let loaded = designer.load(index)?;
+    let (source, step) = (loaded.source(), designer.step(index, slope));
+    if !designer.uses_feedback(index) {
+        return quantize_pieces(info, pieces, &source, (step, true), slope, prices);
+    }
     let moments = designer.moments(index)?.ok_or(Error::SelfCheck)?;
-    let problems = moments.problems(&loaded.source(), designer.options.trellis)?;
-    quantize(info, &problems, designer.step(index, slope), slope, prices)
+    let problems = moments.problems(&source, designer.options.trellis)?;
+    quantize(info, &problems, step, slope, prices)
 }
 
 /// Codes a tensor without feedback as the file will have it.

@@ -66,6 +66,23 @@ impl LayerSymbols {
         Self::new(grid, symbols, weights, loss)
     }
 
+    /// Symbols on a grid of which only the levels in use, and those up to zero, are kept.
+    pub(super) fn trimmed(grid: Grid, mut symbols: Vec<u16>, weights: &[f32], loss: f64) -> Self {
+        let zero = grid.zero_symbol() as u16;
+        let (first, last) = symbols
+            .iter()
+            .fold((zero, zero), |(a, b), &s| (a.min(s), b.max(s)));
+        for symbol in &mut symbols {
+            *symbol -= first;
+        }
+        let grid = Grid {
+            step: grid.step,
+            first: grid.first + i32::from(first),
+            n_levels: usize::from(last - first) + 1,
+        };
+        Self::new(grid, symbols, weights, loss)
+    }
+
     /// Copies the symbols from `start` on, and tells what they cost: their share of the loss, by number.
     pub(crate) fn part(&self, start: usize, weights: &[f32], out: &mut [u16]) -> Report {
         let symbols = self.symbols.get(start..start + out.len()).unwrap_or_default();

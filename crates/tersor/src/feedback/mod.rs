@@ -1,4 +1,4 @@
-//! Error feedback on the way to a file, and tensors whose symbols come from outside.
+//! Symbols that are known before a file is encoded: found with error feedback or on a trellis, or given from outside.
 //!
 //! A layer with the moments of its inputs is a [`Problem`]; a grouped convolution is one per group. [`quantize`] turns it into
 //! [`LayerSymbols`] at the prices of the coder: those of the coder `context`, which learns from tensor to tensor, or ideal ones of
@@ -29,6 +29,7 @@ mod design;
 mod given;
 mod layer;
 mod moments;
+mod plain;
 mod quantize;
 
 pub(crate) use design::apply;
@@ -36,7 +37,8 @@ pub(crate) use given::Given;
 pub use layer::LayerSymbols;
 pub(crate) use layer::rounded;
 pub(crate) use moments::{LayerMoments, Moments};
-pub use quantize::{Prices, quantize, quantize_plain, step};
+pub use plain::quantize_plain;
+pub use quantize::{Prices, quantize, step};
 pub use tersor_quant::feedback::{FeedbackConfig, Gram, Layer, MomentError, Problem};
 pub use tersor_quant::grid::{Grid, step_for_slope};
 pub use tersor_quant::{Error as QuantizeError, Report, Source, Span};

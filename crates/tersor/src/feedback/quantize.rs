@@ -2,7 +2,7 @@
 
 use super::LayerSymbols;
 use crate::design::{GRID_ITERATIONS, SMALL, grid_codebook, short, within};
-use crate::in_context::{choose_in_context, take};
+use crate::in_context::take;
 use crate::price::SegmentPrice;
 use crate::{Error, Result};
 use tersor_codec::trellis::FEWEST;
@@ -22,9 +22,6 @@ const TRELLIS_STEP: f32 = 0.64;
 
 /// Inputs of a layer from which on it is quantized on a trellis.
 const LEAST_ROW: usize = 16;
-
-/// Passes without feedback, at the prices of the coder `context`.
-const PASSES: usize = 2;
 
 /// What symbols are priced by.
 pub enum Prices<'a> {
@@ -47,7 +44,7 @@ fn stored(span: Span, n: u64, step: f32) -> f32 {
 }
 
 /// Zero is a level, whatever the weights.
-const ZERO: Span = Span { min: 0.0, max: 0.0 };
+pub(super) const ZERO: Span = Span { min: 0.0, max: 0.0 };
 
 /// Quantizes a tensor with error feedback.
 ///
@@ -91,48 +88,10 @@ pub fn quantize(
     Ok(layer)
 }
 
-/// Quantizes a tensor without error feedback: `source` has its weights, and a sensitivity for each. Exact zeros stay zero. `slope` is in
-/// loss per bit, the step in units of the weights.
-///
-/// # Errors
-/// As [`quantize`].
-pub fn quantize_plain(
-    info: &TensorInfo,
-    source: &Source<'_>,
-    step: f32,
-    slope: f64,
-    prices: Prices<'_>,
-) -> Result<LayerSymbols> {
-    let wrap = || Error::quantize(&info.name);
-    let layer = match prices {
-        Prices::Order0 => {
-            let found = grid::quantize(source, step, slope, GRID_ITERATIONS).map_err(wrap())?;
-            LayerSymbols {
-                grid: found.grid,
-                symbols: found.symbols,
-                scales: None,
-                report: found.report,
-            }
-        }
-        Prices::Context(prices) => {
-            let span = Span::of_slice(source.weights).join(ZERO);
-            let grid = Grid::spanning(span, step).map_err(wrap())?;
-            let mut symbols = vec![0; source.len()];
-            let at = (&grid, slope);
-            let report = choose_in_context(prices, (info, 0), at, PASSES, source, &mut symbols)?;
-            let multiples: Vec<i32> = symbols.iter().map(|&s| grid.first + i32::from(s)).collect();
-            let layer = LayerSymbols::of_multiples(step, &multiples, source.weights, report.distortion);
-            learn(prices, &info.shape, &layer)?;
-            layer
-        }
-    };
-    layer.check(info)?;
-    Ok(layer)
-}
-
 /// Codes a tensor as the file will have it.
 fn learn(prices: &mut ContextPrices, shape: &[u64], layer: &LayerSymbols) -> Result<()> {
-    take(prices, (shape, 0), &grid_codebook(&layer.grid), &layer.symbols)
+    take(prices, (shape, 0), &grid_codebook(&layer.grid), &layer.symbols)?;
+    Ok(())
 }
 
 /// Multiples of the step, part after part, and their loss.
@@ -161,17 +120,13 @@ fn in_context(
     if let [part] = parts
         && fits_trellis(info, part)
     {
-        let step = trellis_step(part, step);
+        let span = Span::of_slice(part.weights()).join(Span::of_slice(part.targets()));
+        let step = trellis_step(span, part.weights().len() as u64, step);
         let alphabet = alphabet(parts, (step, 2 * MARGIN)).map_err(wrap())?;
         let found = at_context(info, parts, (alphabet, true), slope, given.clone())?;
-        // Fewer are not taken to lie on a trellis.
-        if found.multiples.iter().filter(|&&m| m != 0).count() >= FEWEST {
-            return Ok(LayerSymbols::of_multiples(
-                step,
-                &found.multiples,
-                weights,
-                found.loss,
-            ));
+        let layer = LayerSymbols::of_multiples(step, &found.multiples, weights, found.loss);
+        if lies_on_trellis(&layer) {
+            return Ok(layer);
         }
     }
     let alphabet = alphabet(parts, (step, MARGIN)).map_err(wrap())?;
@@ -189,22 +144,33 @@ fn fits_trellis(info: &TensorInfo, part: &Problem<'_>) -> bool {
     part.wants_trellis() && info.shape.len() > 1 && part.n_in() >= LEAST_ROW
 }
 
-/// The step on a trellis, as far as weights and targets allow, and short for few.
-fn trellis_step(part: &Problem<'_>, step: f32) -> f32 {
-    let span = Span::of_slice(part.weights()).join(Span::of_slice(part.targets()));
-    stored(span, part.weights().len() as u64, TRELLIS_STEP * step)
+/// The step on a trellis, as far as numbers in a range allow, and short for few.
+pub(super) fn trellis_step(span: Span, n: u64, step: f32) -> f32 {
+    stored(span, n, TRELLIS_STEP * step)
+}
+
+/// Whether symbols are taken to lie on a trellis, which those with few that are not zero are not.
+pub(super) fn lies_on_trellis(layer: &LayerSymbols) -> bool {
+    let zeros = layer.grid.zero_symbol();
+    let n_zeros = layer.report.counts.get(zeros).copied().unwrap_or(0);
+    layer.report.n - n_zeros >= FEWEST as u64
 }
 
 /// The levels that targets reach, zero, and some more.
 fn alphabet(parts: &[Problem<'_>], (step, margin): (f32, usize)) -> tersor_quant::Result<Grid> {
     let targets = parts.iter().map(|part| Span::of_slice(part.targets()));
     let grid = Grid::spanning(targets.fold(ZERO, Span::join), step)?;
+    Ok(with_room(grid, margin))
+}
+
+/// As many more levels on either side, as far as there can be so many.
+pub(super) fn with_room(grid: Grid, margin: usize) -> Grid {
     let room = margin.min((MAX_LEVELS - grid.n_levels) / 2);
-    Ok(Grid {
-        step,
+    Grid {
         first: grid.first - room as i32,
         n_levels: grid.n_levels + 2 * room,
-    })
+        ..grid
+    }
 }
 
 fn at_context(

@@ -21,14 +21,20 @@ struct Outcome {
     seconds: f64,
 }
 
+/// Perplexities from here on are printed in powers of ten.
+const LARGE: f64 = 1e6;
+
 fn line(what: &str, e: &Evaluation) -> String {
+    let perplexity = match e.perplexity {
+        large if large >= LARGE => format!("{large:.3e}"),
+        perplexity => format!("{perplexity:.3}"),
+    };
     format!(
-        "{what:9} accuracy {:.2} +- {:.2} %   loss {:.5} +- {:.5} nats   perplexity {:.3}   {} rows\n",
+        "{what:9} accuracy {:.2} +- {:.2} %   loss {:.5} +- {:.5} nats   perplexity {perplexity}   {} rows\n",
         100.0 * e.accuracy,
         100.0 * e.accuracy_error,
         e.loss,
         e.loss_error,
-        e.perplexity,
         e.n
     )
 }

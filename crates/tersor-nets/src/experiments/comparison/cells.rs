@@ -159,12 +159,16 @@ pub(super) fn paper(method: Method, coder: Coder) -> CompressOptions {
         .with_coder(Some(coder))
         .with_feedback(Feedback::Off);
     options.centres = Centres::Mean;
+    options.alike = true;
     options
 }
 
-/// Grids, one for each tensor, without error feedback.
+/// Grids, one for each tensor, without error feedback: each weight by itself.
 pub(super) fn grids(coder: Coder) -> CompressOptions {
-    CompressOptions::default()
+    let mut options = CompressOptions::default()
         .with_coder(Some(coder))
-        .with_feedback(Feedback::Off)
+        .with_feedback(Feedback::Off);
+    options.alike = true;
+    options.trellis = false;
+    options
 }
