@@ -20,7 +20,7 @@ const DECIDED: usize = 256;
 /// Passes, exact zeros and the state of the coder are as in [`assign_sequential`](crate::grid::assign_sequential); what a pass tells the coder is as in
 /// [`feedback`](crate::feedback::Problem::quantize_on_trellis).
 ///
-/// One thread; memory 48 bytes for each of 256 weights.
+/// One thread; memory 16 KiB, and 2 bytes per weight for a second pass.
 ///
 /// # Errors
 /// As [`grid::assign`](crate::grid::assign); [`Error::Setting`] for a grid without zero.

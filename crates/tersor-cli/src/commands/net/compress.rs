@@ -61,6 +61,7 @@ pub(crate) fn run(args: &CompressArgs, common: &Common) -> anyhow::Result<Status
         repair: args.repair.into(),
     };
     let mut rest = CompressOptions::default();
+    rest.trellis = !args.no_trellis;
     if let Some(path) = &args.weighing.sensitivity {
         rest = rest.with_sensitivity(path);
         rest.power = args.weighing.power;
