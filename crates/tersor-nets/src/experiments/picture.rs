@@ -50,21 +50,22 @@ pub fn table1_svg(network: &str, report: &Table1Report) -> Result<String> {
 }
 
 /// Files against what is lost, as SVG, a series for each way of making them: divergence from the original by bytes, of those
-/// that have one, or, if none has, the share of examples that are wrong by ratio. Of each record the first score counts.
+/// that have one, or, if the first has none, the share of examples that are wrong by ratio. Of each record the first score counts.
 ///
 /// # Errors
 /// [`Error::Input`] if there is no record, or what the drawing says.
 pub fn frontier_svg(network: &str, records: &Records) -> Result<String> {
-    let has_divergences = records.records.iter().any(|r| divergence(r).is_some());
+    let of_first = records.records.first().and_then(|r| r.scores.first());
+    let has_divergences = of_first.is_some_and(|s| s.comparison.is_some_and(|c| c.divergence.is_some()));
     let mut series: Vec<(String, Points)> = Vec::new();
     for record in &records.records {
         let Some(score) = record.scores.first() else {
             continue;
         };
         let point = match divergence(record) {
+            _ if !has_divergences => (record.ratio, 100.0 * (1.0 - score.decoded.accuracy)),
             Some(divergence) => (record.bytes as f64 / 1000.0, divergence),
-            None if has_divergences => continue,
-            None => (record.ratio, 100.0 * (1.0 - score.decoded.accuracy)),
+            None => continue,
         };
         match series.iter_mut().find(|(name, _)| *name == record.how) {
             Some((_, points)) => points.push(point),

@@ -158,7 +158,9 @@ pub fn compress(
     progress: &dyn Progress,
 ) -> Result<(Sequential, Compressed)> {
     let checkpoint = original.to_checkpoint()?;
-    let plain = Compressor::new(&checkpoint, compress.clone().with_coder(Some(options.coder)))?;
+    let mut compress = compress.clone().with_coder(Some(options.coder));
+    compress.alike = true;
+    let plain = Compressor::new(&checkpoint, compress)?;
     let passes = Passes {
         network,
         original,

@@ -57,7 +57,8 @@ pub(super) fn by_layers(
 ) -> Result<Rounded> {
     let network = task.network;
     let ends = ends(network, options.n_stages.max(1));
-    let compress = CompressOptions::default().with_coder(Some(options.coder));
+    let mut compress = CompressOptions::default().with_coder(Some(options.coder));
+    compress.alike = true;
     let sequential = SequentialOptions {
         coder: options.coder,
         ..SequentialOptions::default()
