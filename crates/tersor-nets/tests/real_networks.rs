@@ -107,9 +107,7 @@ fn squeezenet_agrees_with_an_independent_implementation() {
 }
 
 /// The sizes of stories260K, whose rotary pairs are interleaved.
-const STORIES: &str = r#"{"hidden_size": 64, "intermediate_size": 172, "num_hidden_layers": 5, "num_attention_heads": 8,
-    "num_key_value_heads": 4, "vocab_size": 512, "max_position_embeddings": 512, "rms_norm_eps": 1e-5,
-    "rope_theta": 10000.0, "tie_word_embeddings": true, "rope_interleaved": true}"#;
+const STORIES: &str = include_str!("../../../bench/nets/stories260k.json");
 
 #[test]
 fn stories260k_has_its_loss() {

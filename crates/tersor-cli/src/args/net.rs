@@ -721,7 +721,7 @@ pub(crate) struct ReproduceArgs {
     /// Folder of the report, its files and the state of trainings.
     #[arg(short, long, value_name = "DIR", value_hint = ValueHint::DirPath)]
     pub(crate) output: PathBuf,
-    /// Ratios of the files of a frontier, or bits per weight of a language model's; otherwise those of the published results.
+    /// Ratios of the files of a frontier, or bits per weight of a language model's; otherwise those of the network's recipe.
     #[arg(long, value_name = "X", value_delimiter = ',')]
     pub(crate) sizes: Vec<f64>,
     /// Train the network to be small, instead of compressing it as it is.

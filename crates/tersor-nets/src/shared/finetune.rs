@@ -4,7 +4,7 @@ use super::{tensor_of, to_parameters};
 use crate::examples::Examples;
 use crate::gradient::backward;
 use crate::graph::{Mode, Network, Role, Unobserved, Weights};
-use crate::train::{EpochReport, Lesson, Marks, Schedule, Teacher};
+use crate::train::{EpochReport, Lessons, Marks, Schedule, Teacher};
 use crate::{Error, Result};
 use burn::tensor::Device;
 use half::f16;
@@ -149,6 +149,24 @@ fn knob_gradients(
     knobs.iter().map(|k| of(k).unwrap_or(0.0)).collect()
 }
 
+/// Takes a step: of levels as they are, of steps relative to their size.
+fn move_knob(quantized: &mut QuantizedCheckpoint, knob: Knob, by: f64) {
+    match knob {
+        Knob::Level(c, s) => {
+            if let Some(Codebook::Table(levels)) = quantized.codebooks.get_mut(c)
+                && let Some(level) = levels.get_mut(s)
+            {
+                *level -= by as f32;
+            }
+        }
+        Knob::Step(c) => {
+            if let Some(Codebook::Grid { step, .. }) = quantized.codebooks.get_mut(c) {
+                *step *= (-by).exp() as f32;
+            }
+        }
+    }
+}
+
 /// Rounds the levels of tables that were f16 to f16 again, which halves their cost in the file.
 fn is_half(levels: &[f32]) -> bool {
     levels.iter().all(|&l| f16::from_f32(l).to_f32() == l)
@@ -191,23 +209,26 @@ pub fn finetune(
     let mut reports = Vec::new();
     progress.start("fine-tune shared values", total as u64);
     for epoch in 0..options.epochs {
-        let (mut marks, mut rate) = (Marks::default(), 0.0);
-        let key = Key {
-            seed: options.seed,
-            epoch: epoch as u64,
+        let (mut marks, mut rate, mut at) = (Marks::default(), 0.0, 0);
+        let lessons = Lessons {
+            network,
+            examples,
+            teacher,
+            key: Key {
+                seed: options.seed,
+                epoch: epoch as u64,
+            },
         };
-        for (at, indices) in
-            Batches::shuffled(examples.len(), options.batch, options.seed, epoch as u64).enumerate()
-        {
+        let batches = Batches::shuffled(examples.len(), options.batch, options.seed, epoch as u64);
+        lessons.each(batches, |lesson| {
             rate = options.schedule.rate((epoch * steps + at) as f64 / total);
-            let batch = examples.batch(&indices, Some(key))?;
-            let lesson = Lesson::new(network, teacher, &batch)?;
+            at += 1;
             let parameters = to_parameters(network, quantized)?;
             let weights = Weights::new(&parameters, device, true);
             let gradients = backward(
                 network,
                 &weights,
-                &batch,
+                &lesson.batch,
                 Mode::Evaluate,
                 &mut lesson.watch(&mut Unobserved),
                 |logits| Ok(lesson.mark(logits, &mut marks)),
@@ -221,24 +242,11 @@ pub fn finetune(
             let values: Vec<Vec<f32>> = parameters.iter().map(|(_, v)| v.to_vec()).collect();
             let gradient = knob_gradients(quantized, &members, &knobs, &gradients, &values);
             for (knob, direction) in knobs.iter().zip(adam.directions(&gradient)) {
-                let by = rate * direction;
-                match *knob {
-                    Knob::Level(c, s) => {
-                        if let Some(Codebook::Table(levels)) = quantized.codebooks.get_mut(c)
-                            && let Some(level) = levels.get_mut(s)
-                        {
-                            *level -= by as f32;
-                        }
-                    }
-                    Knob::Step(c) => {
-                        if let Some(Codebook::Grid { step, .. }) = quantized.codebooks.get_mut(c) {
-                            *step *= (-by).exp() as f32;
-                        }
-                    }
-                }
+                move_knob(quantized, *knob, rate * direction);
             }
             progress.advance(1);
-        }
+            Ok(())
+        })?;
         reports.push(marks.report(epoch + 1, rate));
     }
     for (codebook, _) in quantized

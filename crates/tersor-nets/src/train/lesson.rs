@@ -2,13 +2,15 @@
 
 use super::EpochReport;
 use super::features::{Compare, Features};
-use crate::examples::Batch;
+use crate::examples::{Batch, Examples};
 use crate::gradient::to_logits;
 use crate::graph::{Mode, Network, Observer, Unobserved, Weights};
 use crate::loss::Logits;
-use crate::{Parameters, Result};
+use crate::{Error, Parameters, Result};
 use burn::tensor::Device;
 use serde::{Deserialize, Serialize};
+use std::sync::mpsc::sync_channel;
+use tersor_data::Key;
 
 /// A network whose answers are the labels (distillation: Hinton, Vinyals, Dean, 2015).
 pub struct Teacher {
@@ -56,9 +58,10 @@ impl Teacher {
     }
 }
 
-/// The wanted answers to one batch.
+/// One batch, and the wanted answers to it.
 pub(crate) struct Lesson<'a> {
-    labels: &'a [u32],
+    /// What is learned from.
+    pub(crate) batch: Batch,
     taught: Option<Taught<'a>>,
 }
 
@@ -111,19 +114,59 @@ impl Marks {
     }
 }
 
-impl<'a> Lesson<'a> {
+/// Where lessons come from.
+pub(crate) struct Lessons<'a> {
+    /// Who reads the examples.
+    pub(crate) network: &'a Network,
+    /// What is learned from.
+    pub(crate) examples: &'a dyn Examples,
+    /// Whose answers are wanted in place of labels.
+    pub(crate) teacher: Option<&'a Teacher>,
+    /// What augmentation draws from.
+    pub(crate) key: Key,
+}
+
+impl<'a> Lessons<'a> {
     /// Asks the teacher, if there is one.
     ///
     /// # Errors
-    /// As [`Network::forward`].
-    pub(crate) fn new(network: &Network, teacher: Option<&'a Teacher>, batch: &'a Batch) -> Result<Self> {
-        let ask = |teacher| Taught::new(network, teacher, batch);
-        Ok(Self {
-            labels: &batch.labels,
-            taught: teacher.map(ask).transpose()?,
-        })
+    /// As [`Examples::batch`] and [`Network::forward`].
+    fn lesson(&self, indices: &[usize]) -> Result<Lesson<'a>> {
+        let batch = self.examples.batch(indices, Some(self.key))?;
+        let ask = |teacher| Taught::new(self.network, teacher, &batch);
+        let taught = self.teacher.map(ask).transpose()?;
+        Ok(Lesson { batch, taught })
     }
 
+    /// Gives the lesson of each batch to `learn`, in order. The next one is prepared meanwhile, in a thread of its own: what of either
+    /// runs on one thread leaves the others to the other.
+    ///
+    /// # Errors
+    /// The first of either.
+    pub(crate) fn each(
+        &self,
+        batches: impl Iterator<Item = Vec<usize>> + Send,
+        learn: impl FnMut(Lesson<'a>) -> Result<()>,
+    ) -> Result<()> {
+        std::thread::scope(|scope| {
+            let (sender, receiver) = sync_channel(0);
+            let prepare = || {
+                let mut lessons = batches.map(|indices| self.lesson(&indices));
+                // Nobody listens any more once a lesson has failed.
+                while lessons.next().is_some_and(|lesson| sender.send(lesson).is_ok()) {}
+                drop(sender);
+            };
+            let prepare = std::thread::Builder::new()
+                .name("lessons".into())
+                .spawn_scoped(scope, prepare);
+            prepare.map_err(|e| Error::Internal(format!("starting a thread: {e}")))?;
+            let mut learn = learn;
+            receiver.into_iter().try_for_each(|lesson| learn(lesson?))
+        })
+    }
+}
+
+impl Lesson<'_> {
     /// What sees a network run that learns this, besides another observer.
     pub(crate) fn watch<'o>(&'o self, observer: &'o mut dyn Observer) -> Compare<'o> {
         let taught = self.taught.as_ref();
@@ -133,25 +176,21 @@ impl<'a> Lesson<'a> {
 
     /// Marks answers. Returns the gradient of their mean loss with respect to the logits.
     pub(crate) fn mark(&self, answers: &Logits, marks: &mut Marks) -> Vec<f32> {
-        let scores = answers.losses(self.labels);
+        let labels = &self.batch.labels;
+        let scores = answers.losses(labels);
         let n_rows = scores.losses.len();
         let weight = 1.0 / n_rows.max(1) as f32;
         let (loss, gradient) = match &self.taught {
             Some(taught) => (
                 taught
                     .answers
-                    .divergences(answers, self.labels)
+                    .divergences(answers, labels)
                     .into_iter()
                     .map(f64::from)
                     .sum(),
-                answers.gradient_towards(
-                    &taught.answers,
-                    self.labels,
-                    weight,
-                    taught.teacher.how.temperature,
-                ),
+                answers.gradient_towards(&taught.answers, labels, weight, taught.teacher.how.temperature),
             ),
-            None => (scores.sum(), answers.gradient(self.labels, weight, 1.0)),
+            None => (scores.sum(), answers.gradient(labels, weight, 1.0)),
         };
         marks.loss += loss;
         marks.n_right += scores.correct.iter().filter(|&&c| c).count();

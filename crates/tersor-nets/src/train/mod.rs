@@ -9,7 +9,7 @@ mod schedule;
 
 pub use checkpoint::{load_training, save_training};
 pub use lesson::{Distillation, Teacher};
-pub(crate) use lesson::{Lesson, Marks};
+pub(crate) use lesson::{Lessons, Marks};
 pub use optimizer::{Optimizer, OptimizerState};
 pub use run::TrainingRun;
 pub use schedule::Schedule;
@@ -189,33 +189,36 @@ impl<'a> Trainer<'a> {
             None
         };
         let network = narrow.as_ref().map_or(self.network, |n| &n.network);
-        let (mut marks, mut rate) = (Marks::default(), 0.0);
-        for (at, indices) in batches.iter().enumerate() {
-            let done = (self.epoch * steps + at) as f64 / total;
-            rate = self.options.schedule.rate(done);
-            let key = Key {
+        let (mut marks, mut rate, mut at) = (Marks::default(), 0.0, 0);
+        let lessons = Lessons {
+            network: self.network,
+            examples: self.examples,
+            teacher: self.teacher,
+            key: Key {
                 seed: self.options.seed,
                 epoch: self.epoch as u64,
-            };
-            let batch = self.examples.batch(indices, Some(key))?;
-            let lesson = Lesson::new(self.network, self.teacher, &batch)?;
+            },
+        };
+        lessons.each(batches.into_iter(), |lesson| {
+            let done = (self.epoch * steps + at) as f64 / total;
+            at += 1;
+            rate = self.options.schedule.rate(done);
             let mut taken = narrow.as_ref().map(|n| n.take(parameters));
             let weights = Weights::new(taken.as_ref().unwrap_or(parameters), self.device, true);
             let mut statistics = Statistics::default();
             let mut gradients = backward(
                 network,
                 &weights,
-                &batch,
+                &lesson.batch,
                 self.options.mode,
                 &mut lesson.watch(&mut statistics),
                 |logits| Ok(lesson.mark(logits, &mut marks)),
             )?;
             if !marks.loss.is_finite() {
                 return Err(Error::Diverged(format!(
-                    "the loss is {} in epoch {}, step {}; lower the learning rate, now {rate:e}",
+                    "the loss is {} in epoch {}, step {at}; lower the learning rate, now {rate:e}",
                     marks.loss,
                     self.epoch + 1,
-                    at + 1
                 )));
             }
             statistics.apply(network, taken.as_mut().unwrap_or(parameters))?;
@@ -228,7 +231,8 @@ impl<'a> Trainer<'a> {
                 .step(&self.options.optimizer, parameters, &gradients, rate as f32);
             constraint.parameters(parameters, &self.state, (done + 1.0 / total).min(1.0));
             progress.advance(1);
-        }
+            Ok(())
+        })?;
         self.epoch += 1;
         Ok(marks.report(self.epoch, rate))
     }
