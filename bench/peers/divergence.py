@@ -15,6 +15,7 @@ import json
 import subprocess
 import sys
 import tempfile
+import time
 from pathlib import Path
 
 import numpy as np
@@ -25,16 +26,21 @@ sys.path[:] = [p for p in sys.path if Path(p).resolve() != Path(__file__).resolv
 
 
 def nncodec(net, qp, nonweight_qp, out):
-    """Writes what nncodec makes of a checkpoint's floats, the others as they are; returns the bytes of its stream."""
+    """Writes what nncodec makes of a checkpoint's floats, the others as they are; returns the bytes of its stream and
+    how long it took."""
     from nncodec.nn import decode, encode
 
     tensors = load_file(net)
     floats = {k: np.ascontiguousarray(t, dtype=np.float32) for k, t in tensors.items() if t.dtype.kind == "f" and t.ndim}
     settings = {"qp": qp, "nonweight_qp": nonweight_qp, "verbose": False, "results": str(out.parent)}
+    start = time.perf_counter()
     stream = encode(floats, args=settings)
+    encoded = time.perf_counter()
     decoded = decode(bytearray(stream))
+    decoding = time.perf_counter() - encoded
     save_file({k: np.ascontiguousarray(decoded.get(k, t)) for k, t in tensors.items()}, out)
-    return len(stream)
+    n_values = sum(t.size for t in floats.values())
+    return len(stream), {"made_s": encoded - start, "decoded_per_s": n_values / decoding}
 
 
 def run(*command):
@@ -49,7 +55,7 @@ class Bench:
         self.n_trainable = sum(trainable)
         self.records = []
 
-    def measure(self, how, size, file):
+    def measure(self, how, size, file, speed=None):
         """Evaluates a file beside the original; prints a row for each choice of examples, and keeps a record."""
         scores = []
         for examples in self.args.examples:
@@ -61,7 +67,7 @@ class Bench:
             row |= {"accuracy": decoded["accuracy"], "loss_change": compared["loss_change"], "n": decoded["n"]}
             print(json.dumps(row), flush=True)
         ratio = 4 * self.n_trainable / size
-        self.records.append({"file": "", "how": how, "bytes": size, "ratio": ratio, "scores": scores})
+        self.records.append({"file": "", "how": how, "bytes": size, "ratio": ratio, "speed": speed, "scores": scores})
         if self.args.records:
             self.args.records.write_text(json.dumps({"records": self.records}, indent=2) + "\n")
 
@@ -91,8 +97,8 @@ def main():
         folder = Path(name)
         decoded, made = folder / "nncodec.safetensors", folder / "made.tersor"
         for qp in args.qp:
-            size = nncodec(args.net, qp, args.nonweight_qp, decoded)
-            bench.measure(f"nncodec {version}", size, decoded)
+            size, speed = nncodec(args.net, qp, args.nonweight_qp, decoded)
+            bench.measure(f"nncodec {version}", size, decoded, speed)
             if args.repair:
                 bench.measure(f"nncodec {version}, normalisation repaired", size, bench.repaired(decoded, folder))
             if not args.records:

@@ -1,12 +1,14 @@
 //! Experiments that make files of one network: whole files, decoded and measured.
 
 use super::record::{Checked, Origin, Record, Records, Reference, Ruler, Score, check};
+use super::speed::{Speed, decoded_per_s};
 use crate::examples::Examples;
 use crate::graph::Network;
 use crate::task::DataSets;
 use crate::{Error, Parameters, Result, digest};
 use burn::tensor::Device;
 use std::path::{Path, PathBuf};
+use std::time::Instant;
 use tersor::Progress;
 
 /// What an experiment is made with.
@@ -99,7 +101,12 @@ pub fn make_files(
         }
         // A file without a record may be of other settings.
         say(&format!("{name}: {how}"));
+        let start = Instant::now();
         let bytes = recipe.make(task, index, say)?;
+        let speed = Speed {
+            made_s: start.elapsed().as_secs_f64(),
+            decoded_per_s: decoded_per_s(&bytes)?,
+        };
         tersor::write_file(&path, &bytes, true)?;
         if let (Some(original), None) = (recipe.original(), &reference) {
             reference = Some(ruler.reference(original, recipe.report())?);
@@ -112,6 +119,7 @@ pub fn make_files(
             seed,
             bytes,
             ratio: task.network.ratio(bytes),
+            speed: Some(speed),
             scores,
         };
         say(&describe(&record));

@@ -1,5 +1,6 @@
 //! Whole experiments: from training to files and their accuracy.
 
+mod beside;
 mod comparison;
 mod convergence;
 mod demo;
@@ -9,12 +10,14 @@ mod frontier;
 mod methods;
 mod picture;
 mod record;
+mod speed;
 mod split;
 mod table1;
 
 use crate::graph::Mode;
 use crate::train::{Optimizer, Schedule, TrainOptions};
 
+pub use beside::{Saving, SizeAtLoss, savings, sizes_at_losses};
 pub use comparison::{Comparison, Correlation, Expansion, Panel, Question};
 pub use convergence::{ConvergenceReport, EcsqRun, KMeansRun, Timing, convergence};
 pub use demo::{DemoOptions, DemoReport, demo};
@@ -23,6 +26,7 @@ pub use frontier::{PostTraining, Trained};
 pub use methods::{Measured, MethodRow, PAPER_METHODS};
 pub use picture::{convergence_svg, frontier_svg, panel_svg, table1_svg};
 pub use record::{Checked, Origin, Record, Records, Score};
+pub use speed::Speed;
 pub use table1::{Table1Network, Table1Options, Table1Report, Table1Row, check_table1, table1};
 
 /// How the experiments train: Adam, whose rate rises over the first tenth and falls as half a cosine.

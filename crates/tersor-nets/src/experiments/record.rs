@@ -1,6 +1,7 @@
 //! Files of an experiment with what was measured of them: written beside the files, and checked against them.
 
 use super::methods::read;
+use super::speed::Speed;
 use crate::evaluate::{Comparison, EvaluateOptions, Evaluation, Scores, evaluate};
 use crate::examples::Examples;
 use crate::graph::{Input, Network};
@@ -41,6 +42,9 @@ pub struct Record {
     pub bytes: u64,
     /// Four bytes per trainable parameter over the bytes of the file.
     pub ratio: f64,
+    /// How long it took.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub speed: Option<Speed>,
     /// What the decoded file does, on some examples each.
     pub scores: Vec<Score>,
 }

@@ -65,8 +65,8 @@ impl Setting {
                 held_out: HeldOut::EveryTenthTest,
                 augment: Augment::crop_flip(),
                 prunes_augmented: true,
-                epochs: [0, 10, 12, 1],
-                rates: [0.0, 1e-3, 5e-4],
+                epochs: [0, 10, 10, 1],
+                rates: [0.0, 4e-3, 2e-3],
                 distillation: Some(Distillation {
                     temperature: 4.0,
                     features: 1000.0,

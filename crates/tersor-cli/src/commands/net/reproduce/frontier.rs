@@ -7,8 +7,10 @@ use crate::progress::Bar;
 use crate::{Status, output};
 use anyhow::{bail, ensure};
 use tersor_nets::experiments::{
-    ExperimentTask, PostTraining, Recipe, Records, Trained, check_files, frontier_svg, make_files,
+    ExperimentTask, PostTraining, Recipe, Records, Saving, SizeAtLoss, Trained, check_files, frontier_svg,
+    make_files, savings, sizes_at_losses,
 };
+use tersor_nets::graph::Input;
 use tersor_nets::task::network;
 
 pub(crate) fn run(args: &ReproduceArgs, common: &Common) -> anyhow::Result<Status> {
@@ -29,6 +31,7 @@ pub(crate) fn run(args: &ReproduceArgs, common: &Common) -> anyhow::Result<Statu
     super::make_folder(&args.output)?;
     let mut records = make_files(&work, recipe.as_ref(), &mut |line| bar.println(line))?;
     drop(bar);
+    let savings = savings(&records.records, &beside);
     records.records.extend(beside);
     let picture = args.output.join("frontier.svg");
     tersor::write_file(
@@ -40,8 +43,43 @@ pub(crate) fn run(args: &ReproduceArgs, common: &Common) -> anyhow::Result<Statu
         output::json(&records)?;
     } else {
         output::out(&super::describe_files(&records.records))?;
+        output::out(&describe_savings(&savings))?;
+        if matches!(task.network.input, Input::Tokens { .. }) {
+            let n_parameters = task.network.n_trainable() as f64;
+            let sizes = sizes_at_losses(&records.records, &LOSS_CHANGES);
+            output::out(&describe_sizes(&sizes, n_parameters))?;
+        }
     }
     Ok(Status::Done)
+}
+
+/// Changes of a language model's loss whose sizes are told, in nats per token.
+const LOSS_CHANGES: [f64; 2] = [0.02, 0.1];
+
+fn describe_savings(savings: &[Saving]) -> String {
+    let line = |s: &Saving| {
+        format!(
+            "\n{}: {:.1} % smaller than {} at equal divergence, {} bytes",
+            s.file.display(),
+            100.0 * s.saved,
+            s.beside,
+            output::thousands(s.bytes_beside as u64)
+        )
+    };
+    savings.iter().map(line).collect()
+}
+
+fn describe_sizes(sizes: &[SizeAtLoss], n_parameters: f64) -> String {
+    let line = |s: &SizeAtLoss| {
+        format!(
+            "\n{}: {:+} nats at {:.2} bits per parameter, {} bytes",
+            s.how,
+            s.loss_change,
+            8.0 * s.bytes / n_parameters,
+            output::thousands(s.bytes as u64)
+        )
+    };
+    sizes.iter().map(line).collect()
 }
 
 fn recipe(args: &ReproduceArgs, work: &ExperimentTask<'_>) -> anyhow::Result<Box<dyn Recipe>> {

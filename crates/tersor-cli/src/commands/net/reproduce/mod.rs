@@ -15,7 +15,7 @@ use crate::table::{Align, Table};
 use anyhow::{Context as _, ensure};
 use std::path::Path;
 use tersor_nets::Parameters;
-use tersor_nets::experiments::{Checked, ExperimentTask, Question, Record};
+use tersor_nets::experiments::{Checked, ExperimentTask, Question, Record, Speed};
 use tersor_nets::graph::Network;
 
 pub(crate) fn run(args: &ReproduceArgs, common: &Common) -> anyhow::Result<Status> {
@@ -137,8 +137,11 @@ fn describe_files(records: &[Record]) -> String {
         ("loss", Align::Right),
         ("change", Align::Right),
         ("divergence", Align::Right),
+        ("made, s", Align::Right),
+        ("decoded, M/s", Align::Right),
     ]);
     for record in records {
+        let speed = |f: &dyn Fn(&Speed) -> String| record.speed.as_ref().map_or_else(|| "-".to_owned(), f);
         for score in &record.scores {
             let (now, change) = (&score.decoded, score.comparison);
             let of = |f: &dyn Fn(&tersor_nets::evaluate::Comparison) -> String| {
@@ -160,6 +163,8 @@ fn describe_files(records: &[Record]) -> String {
                 format!("{:.4}", now.loss),
                 of(&|c| format!("{:+.4} +- {:.4}", c.loss_change, c.loss_change_error)),
                 of(&|c| c.divergence.map_or_else(|| "-".to_owned(), |d| format!("{d:.5}"))),
+                speed(&|s| format!("{:.0}", s.made_s)),
+                speed(&|s| format!("{:.1}", s.decoded_per_s / 1e6)),
             ]);
         }
     }
