@@ -26,14 +26,14 @@ pub struct Balance {
 
 /// What a weight does about the sums of errors before it, with as many weights after it as its column has.
 #[derive(Clone, Copy, Debug, PartialEq)]
-struct Column {
+pub(crate) struct Column {
     /// Shares of the sums of its kernel and of its row that it makes good.
-    kernel: f64,
-    row: f64,
+    pub(crate) kernel: f64,
+    pub(crate) row: f64,
     /// Loss per square of what it is off by then, the weights after it doing their best: in units of `h / 2`.
-    pivot: f64,
+    pub(crate) pivot: f64,
     /// Whether a kernel ends with it.
-    is_last: bool,
+    pub(crate) is_last: bool,
 }
 
 impl Balance {
@@ -66,6 +66,11 @@ impl Balance {
             row,
             columns: (0..n_columns).map(column).collect(),
         }
+    }
+
+    /// The columns of a row, from that of an element of a tensor on.
+    pub(crate) fn columns_from(&self, first: usize) -> &[Column] {
+        &self.columns[first % self.columns.len()..]
     }
 
     /// Number of weights of a row.

@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 
-use crate::balance::{Balance, Sums};
+use crate::balance::{Balance, Column, Sums};
 use crate::fold;
 
 /// How much the loss grows per squared unit of error: `h_i >= 0`, finite.
@@ -80,6 +80,12 @@ impl<'a> Source<'a> {
     /// Sums of errors, if they matter, before the first weight.
     pub(crate) fn sums(&self) -> Option<Sums<'a>> {
         self.balance.map(|(balance, first)| Sums::new(balance, first))
+    }
+
+    /// What each weight does about the errors before it in its row, from the first on; nothing if rows do not matter.
+    pub(crate) fn columns(&self) -> &'a [Column] {
+        self.balance
+            .map_or(&[], |(balance, first)| balance.columns_from(first))
     }
 
     /// Weights up to the end of the row that the first is in, and of a row; all of them if rows do not matter.

@@ -21,6 +21,10 @@ use crate::trellis::priced::Kept;
 /// Columns after which paths are decided.
 const DECIDED: usize = 4 * BLOCK;
 
+/// Weights from which on there is one pass: the coder has learned their prices long before its end. Of 2,048 x 1,024 Laplacian weights a second
+/// pass did not lower the objective, neither at 0.8 nor at 1.6 bits per weight.
+const SETTLED: usize = 1 << 20;
+
 /// A step of a path: the state before, the index, what it is off by, and the field of its column then.
 #[derive(Clone, Copy, Default)]
 struct Move {
@@ -42,7 +46,7 @@ impl Problem<'_> {
     /// Quantizes on a trellis of eight states, at the prices of a coder that learns, one row after the other; symbols are multiples of the step.
     ///
     /// The first pass is priced from the state that the coder is given in, each further one by what it learned from the pass before, at most as
-    /// many as there would be passes of descent. After each the symbols are coded from the given state, which tells their
+    /// many as there would be passes of descent, and none from 2^20 weights on. After each the symbols are coded from the given state, which tells their
     /// bits; a pass that does not lower the objective is undone and is the last. The coder is left as it is after the symbols
     /// returned.
     ///
@@ -65,7 +69,12 @@ impl Problem<'_> {
         }
         let given = price.snapshot();
         let mut best: Option<Quantized> = None;
-        for _ in 0..=self.config.passes {
+        let passes = if self.targets.len() < SETTLED {
+            self.config.passes
+        } else {
+            0
+        };
+        for _ in 0..=passes {
             if best.is_some() {
                 price.rewind();
             }

@@ -1,12 +1,11 @@
 //! Assignment at static prices of rows whose errors balance, side by side.
 
 use super::Grid;
-use crate::balance::Sums;
+use super::kernel::{Counters, Kernel, PriceAware};
 use crate::levels::Tally;
 use crate::price::{RateModel, losses};
 use crate::report::Report;
-use crate::rounding::{Rounding, integer};
-use crate::source::Source;
+use crate::source::{Sensitivity, Source};
 use rayon::prelude::*;
 
 /// Weights of a piece of work, at least, in whole rows.
@@ -28,94 +27,109 @@ pub(super) fn assign(
     let mut pieces = vec![(0, head)];
     let starts = (begun..).step_by(piece);
     pieces.extend(starts.zip(rest.chunks_mut(piece)));
+    let kernel = Kernel::priced(*grid, &losses);
     let tallies: Vec<Tally> = pieces
         .into_par_iter()
-        .map(|(start, out)| assign_rows(&source.slice(start..start + out.len()), grid, &losses, out))
+        .map(|(start, out)| assign_rows(&source.slice(start..start + out.len()), &kernel, out))
         .collect();
     Tally::total(grid.n_levels, &tallies)
 }
 
 /// Rows that are worked on in turns: each weight waits for the one before it in its row.
-const ABREAST: usize = 4;
+const ABREAST: usize = 8;
 
-/// Rows, the first of which may be a part; `losses` is what each symbol's bits are worth.
-fn assign_rows(source: &Source, grid: &Grid, losses: &[f64], out: &mut [u16]) -> Tally {
-    let (_, row) = source.rows();
-    let mut chooser = Chooser {
-        grid,
-        rounding: grid.rounding(),
-        losses,
-        zero: grid.zero_symbol(),
-        has_zero: grid.first + grid.zero_symbol() as i32 == 0,
-        tally: Tally::new(grid.n_levels),
-    };
+/// Rows, the first of which may be a part.
+fn assign_rows(source: &Source, kernel: &Kernel<PriceAware>, out: &mut [u16]) -> Tally {
+    let (begun, row) = source.rows();
+    let mut counters = kernel.counters();
     let mut start = 0;
-    for out in out.chunks_mut(ABREAST * row) {
-        let len = out.len();
-        let part = source.slice(start..start + len);
-        let whole = len == ABREAST * row;
-        let mut rows: [Option<Sums<'_>>; ABREAST] = std::array::from_fn(|_| part.sums());
-        let (lanes, columns) = if whole { (ABREAST, row) } else { (1, len) };
-        for column in 0..columns {
-            for (lane, sums) in rows.iter_mut().enumerate().take(lanes) {
-                let (at, Some(sums)) = (lane * row + column, sums) else {
-                    continue;
-                };
-                let symbol = chooser.choose(part.weights[at], part.h.at(at), sums);
-                if let Some(slot) = out.get_mut(at) {
-                    *slot = symbol as u16;
-                }
-            }
+    while start < out.len() {
+        let whole = ABREAST * row;
+        let len = match out.len() - start {
+            _ if start < begun => begun - start,
+            left if left >= whole => whole,
+            left => row.min(left),
+        };
+        let (part, out) = (source.slice(start..start + len), &mut out[start..start + len]);
+        if len == whole {
+            side_by_side::<ABREAST>(&part, kernel, out, &mut counters);
+        } else {
+            side_by_side::<1>(&part, kernel, out, &mut counters);
         }
         start += len;
     }
-    chooser.tally
+    counters.tally()
 }
 
-struct Chooser<'a> {
-    grid: &'a Grid,
-    rounding: Rounding,
-    losses: &'a [f64],
-    zero: usize,
-    has_zero: bool,
-    tally: Tally,
-}
-
-impl Chooser<'_> {
-    /// The symbol of the next weight of a row.
-    #[inline]
-    fn choose(&mut self, w: f32, h: f32, sums: &mut Sums<'_>) -> usize {
+/// `N` rows, or a part of one.
+fn side_by_side<const N: usize>(
+    source: &Source,
+    kernel: &Kernel<PriceAware>,
+    out: &mut [u16],
+    counters: &mut Counters,
+) {
+    let scale = |h: f32| {
         let root = f64::from(h).sqrt();
-        let half_h = 0.5 * f64::from(h);
-        let symbol = if w == 0.0 && self.has_zero {
-            self.zero
-        } else {
-            let (add, pivot) = sums.next();
-            let add = if root > 0.0 { add / root } else { 0.0 };
-            self.cheapest(f64::from(w) + add, half_h * pivot)
-        };
-        let error = w - self.grid.value(symbol as u32);
-        self.tally.add(symbol, error, h);
-        sums.push(f64::from(error) * root);
-        symbol
-    }
-
-    /// The symbol of least cost among the nearest to a target, the next towards zero, and zero.
-    #[inline]
-    fn cheapest(&self, target: f64, weight: f64) -> usize {
-        let cost = |symbol: usize| {
-            let off = target - f64::from(self.grid.value(symbol as u32));
-            weight * off * off + self.losses.get(symbol).copied().unwrap_or(f64::INFINITY)
-        };
-        let index = self.rounding.index_and_value(target as f32).0;
-        let nearest = (integer(index) - self.grid.first) as usize;
-        let inner = nearest + usize::from(nearest < self.zero) - usize::from(nearest > self.zero);
-        let mut best = (nearest, cost(nearest));
-        for other in [inner, self.zero] {
-            let cost = cost(other);
-            best = if cost < best.1 { (other, cost) } else { best };
+        Scale {
+            h,
+            root,
+            inverse: if root > 0.0 { root.recip() } else { 0.0 },
         }
-        best.0
+    };
+    match source.h {
+        Sensitivity::Constant(h) => {
+            let scale = scale(h);
+            Rows { source, kernel }.assign::<N>(|_| scale, out, counters);
+        }
+        Sensitivity::PerWeight(h, add) => {
+            Rows { source, kernel }.assign::<N>(|at| scale(h[at] + add), out, counters);
+        }
+    }
+}
+
+/// What a weight's errors are counted in.
+#[derive(Clone, Copy)]
+struct Scale {
+    h: f32,
+    /// The root of h, and its inverse if there is one.
+    root: f64,
+    inverse: f64,
+}
+
+struct Rows<'a> {
+    source: &'a Source<'a>,
+    kernel: &'a Kernel<PriceAware>,
+}
+
+impl Rows<'_> {
+    fn assign<const N: usize>(
+        &self,
+        scale: impl Fn(usize) -> Scale,
+        out: &mut [u16],
+        counters: &mut Counters,
+    ) {
+        let weights = self.source.weights;
+        let row = weights.len() / N;
+        let (mut of_kernel, mut of_row) = ([0.0; N], [0.0; N]);
+        for (k, column) in self.source.columns().iter().take(row).enumerate() {
+            for lane in 0..N {
+                let at = lane * row + k;
+                let (w, scale) = (weights[at], scale(at));
+                let add = column.kernel * of_kernel[lane] + column.row * of_row[lane];
+                let target = (f64::from(w) + add * scale.inverse) as f32;
+                let (symbol, value) = self
+                    .kernel
+                    .priced_or_zero(w, target, scale.h * column.pivot as f32);
+                counters.add_one(lane, symbol, w - value, scale.h);
+                let error = f64::from(w - value) * scale.root;
+                of_kernel[lane] += error;
+                of_row[lane] += error;
+                out[at] = symbol as u16;
+            }
+            if column.is_last {
+                of_kernel = [0.0; N];
+            }
+        }
     }
 }
 

@@ -41,6 +41,7 @@ pub(super) struct Table<'a>(&'a [f32]);
 
 /// The candidate of least loss plus price.
 pub(super) struct PriceAware {
+    grid: Grid,
     /// For each symbol: price and value of itself and of its neighbour towards zero.
     rows: Vec<Row>,
     zero: Row,
@@ -122,11 +123,27 @@ impl Kernel<PriceAware> {
             grid,
             rounding: grid.rounding(),
             choice: PriceAware {
+                grid,
                 rows,
                 zero,
                 zero_symbol: zero_symbol as u32,
             },
         }
+    }
+}
+
+impl Kernel<PriceAware> {
+    /// Symbol and value of a weight that is to come as near to a target as its price allows; what is zero stays zero.
+    #[inline]
+    pub(super) fn priced_or_zero(&self, w: f32, target: f32, h: f32) -> (u32, f32) {
+        let zero = &self.choice.zero;
+        if w == 0.0 && zero.inward_value == 0.0 {
+            return (self.choice.zero_symbol, 0.0);
+        }
+        let (index, value) = self.rounding.index_and_value(target);
+        let nearest = (integer(index) - self.grid.first) as u32;
+        let symbol = self.choice.best(target, h, nearest, value);
+        (symbol, self.grid.value(symbol))
     }
 }
 
@@ -194,15 +211,16 @@ impl Choice for PriceAware {
     #[inline]
     fn choose(&self, w: &[f32], h: Option<&[f32]>, symbols: &mut [u32], values: &mut [f32]) {
         let weights = w.iter().zip(h.unwrap_or_default());
-        for ((&w, &h), (symbol, value)) in weights.zip(symbols.iter_mut().zip(values)) {
-            (*symbol, *value) = self.best(w, h, *symbol, *value);
+        for ((&w, &h), (symbol, value)) in weights.zip(symbols.iter_mut().zip(values.iter())) {
+            *symbol = self.best(w, h, *symbol, *value);
         }
+        write_values(&self.grid, symbols, values);
     }
 }
 
 impl PriceAware {
     #[inline]
-    fn best(&self, w: f32, h: f32, nearest: u32, value: f32) -> (u32, f32) {
+    fn best(&self, w: f32, h: f32, nearest: u32, value: f32) -> u32 {
         let half_h = 0.5 * f64::from(h);
         let loss = |v: f32| {
             let d = f64::from(w - v);
@@ -214,13 +232,16 @@ impl PriceAware {
         // The row of the zero symbol is its own neighbour.
         let zero = loss(self.zero.inward_value) + self.zero.own;
         let closer = u32::from(inward < own);
-        let none = u32::from(zero < inward.min(own));
-        let symbol = select(none, self.zero_symbol, select(closer, row.inward_symbol, nearest));
-        let bits = select(closer, row.inward_value.to_bits(), value.to_bits());
-        (
-            symbol,
-            f32::from_bits(select(none, self.zero.inward_value.to_bits(), bits)),
-        )
+        let none = u32::from(zero < inward) & u32::from(zero < own);
+        select(none, self.zero_symbol, select(closer, row.inward_symbol, nearest))
+    }
+}
+
+/// The values of symbols.
+#[inline]
+fn write_values(grid: &Grid, symbols: &[u32], values: &mut [f32]) {
+    for (value, &symbol) in values.iter_mut().zip(symbols) {
+        *value = grid.value(symbol);
     }
 }
 
@@ -233,9 +254,7 @@ impl Choice for Thresholds {
             let none = u32::from(w.abs() < row.zero_below);
             *symbol = select(none, self.zero_symbol, select(inward, row.inward_symbol, *symbol));
         }
-        for (value, &symbol) in values.iter_mut().zip(symbols.iter()) {
-            *value = self.grid.value(symbol);
-        }
+        write_values(&self.grid, symbols, values);
     }
 }
 
@@ -297,6 +316,16 @@ impl Counters {
             let d = f64::from(w - v);
             *sum += f64::from(h) * (d * d);
         }
+    }
+
+    /// Counts one weight that is off by `d`.
+    #[inline]
+    pub(super) fn add_one(&mut self, lane: usize, symbol: u32, d: f32, h: f32) {
+        let d2 = f64::from(d) * f64::from(d);
+        self.squared[lane % LANES] += d2;
+        self.weighted[lane % LANES] += f64::from(h) * d2;
+        let table = lane % (self.counts.len() / self.n_levels);
+        self.counts[table * self.n_levels + symbol as usize] += 1;
     }
 
     fn count(&mut self, symbols: &[u32]) {
