@@ -8,7 +8,8 @@ use support::lenet::Lenet;
 use tersor::Silent;
 use tersor_data::Augment;
 use tersor_nets::experiments::{
-    ExperimentTask, FileSpec, PostTraining, Recipe, Records, Trained, check_files, frontier_svg, make_files,
+    ExperimentTask, FileSpec, NoData, PostTraining, Recipe, Records, Trained, check_files, frontier_svg,
+    make_files,
 };
 use tersor_nets::task::{DataOptions, open_data};
 use tersor_nets::{Parameters, open_device};
@@ -79,11 +80,24 @@ fn files_are_made_once_and_found_again_as_they_were() {
     }
     assert!(frontier_svg("LeNet-5", &records).unwrap().contains("<circle"));
 
+    // What needs no examples.
+    let recipe = NoData::new(&task, original.clone(), &[30.5]).unwrap();
+    let (records, said) = run(&task, &recipe);
+    assert_eq!((records.records.len(), said), (2, 0));
+    let without = &records.records[1];
+    assert!((30.5..33.0).contains(&without.ratio), "{without:?}");
+    let divergences: Vec<f64> = [record, without]
+        .map(|r| r.scores[0].comparison.unwrap().divergence.unwrap())
+        .into();
+    assert!(divergences[0] < divergences[1], "{divergences:?}");
+    let speed = without.speed.unwrap();
+    assert!(speed.made_s > 0.0 && speed.decoded_per_s > 1e4, "{speed:?}");
+
     // A file with training joins them.
     let recipe = |ratio: f64| Trained::new(&task, Some(original.clone()), &[ratio], &[4]).unwrap();
     let (records, _) = run(&task, &recipe(60.0).with_epochs([0, 1, 1]));
     let last = records.records.last().unwrap();
-    assert_eq!((records.records.len(), last.seed), (2, Some(4)));
+    assert_eq!((records.records.len(), last.seed), (3, Some(4)));
     assert!(
         (60.0..62.0).contains(&last.ratio) && last.scores[0].decoded.accuracy > 0.3,
         "{last:?}"
@@ -91,16 +105,16 @@ fn files_are_made_once_and_found_again_as_they_were() {
 
     let checked = check_files(&task).unwrap();
     assert!(
-        checked.len() == 3 && checked.iter().all(|c| c.is_same),
+        checked.len() == 4 && checked.iter().all(|c| c.is_same),
         "{checked:?}"
     );
     // Another file in the place of one is told.
     let path = |i: usize| task.folder.join(&records.records[i].file);
-    std::fs::copy(path(1), path(0)).unwrap();
+    std::fs::copy(path(2), path(0)).unwrap();
     let checked = check_files(&task).unwrap();
     let same: Vec<bool> = checked.iter().map(|c| c.is_same).collect();
-    assert_eq!(same, [false, false, true]);
-    std::fs::write(path(1), b"nothing").unwrap();
+    assert_eq!(same, [false, false, true, true]);
+    std::fs::write(path(2), b"nothing").unwrap();
     assert!(check_files(&task).is_err());
 }
 

@@ -696,8 +696,8 @@ pub(crate) enum ExperimentArg {
 Experiments:
   table1    the paper's four quantizers on pruned LeNet-5, ResNet-32 or AlexNet, fine-tuned: LeNet-5 is trained first, the others begin with
             --weights; AlexNet with a folder that holds ImageNet in train and val
-  frontier  small files of a network and how accurate they are: of weights that are given, compressed after training, or with --trained
-            trained to be small; of LeNet-5 also without weights
+  frontier  small files of a network and how accurate they are: of weights that are given, compressed after training, with --no-data
+            without any examples, or with --trained trained to be small; of LeNet-5 also without weights
   the others files of the weights given that differ in one thing
 
 Examples:
@@ -727,6 +727,9 @@ pub(crate) struct ReproduceArgs {
     /// Train the network to be small, instead of compressing it as it is.
     #[arg(long)]
     pub(crate) trained: bool,
+    /// Compress the weights as `tersor compress` does, without examples.
+    #[arg(long, conflicts_with = "trained", requires = "weights")]
+    pub(crate) no_data: bool,
     /// Seeds of training, one run each. Default: 1,2,3, or 1 with --weights.
     #[arg(long, value_name = "N", value_delimiter = ',')]
     pub(crate) seeds: Vec<u64>,

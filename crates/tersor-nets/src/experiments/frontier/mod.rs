@@ -1,7 +1,10 @@
 //! How accurate the small files of a network are.
 
+mod no_data;
 mod post_training;
+mod sizes;
 mod trained;
 
+pub use no_data::NoData;
 pub use post_training::PostTraining;
 pub use trained::Trained;

@@ -1,8 +1,9 @@
 //! Files made from a trained network and unlabelled examples.
 
+use super::sizes::{SizedFile, sized_files};
 use crate::examples::calibration_batches;
 use crate::experiments::estimates::sensitivities;
-use crate::experiments::files::{ExperimentTask, FileSpec, Recipe, most_bytes};
+use crate::experiments::files::{ExperimentTask, FileSpec, Recipe};
 use crate::experiments::split::Split;
 use crate::sensitivity::{Estimate, Estimator};
 use crate::sequential::{SequentialOptions, SequentialTarget, compress};
@@ -14,7 +15,7 @@ use tersor::options::CompressOptions;
 #[derive(Clone, Debug)]
 pub struct PostTraining {
     original: Parameters,
-    files: Vec<File>,
+    files: Vec<SizedFile>,
     recipe: PerNetwork,
     split: Split,
 }
@@ -24,7 +25,6 @@ pub struct PostTraining {
 struct PerNetwork {
     /// Ratios of the paper, or bits per weight.
     sizes: &'static [f64],
-    is_ratio: bool,
     /// How many examples statistics are gathered on.
     samples: usize,
     repair: Option<Match>,
@@ -45,17 +45,8 @@ struct Weighing {
     largest: f64,
 }
 
-/// What is made.
-#[derive(Clone, Debug)]
-struct File {
-    name: String,
-    size: f64,
-    bytes: u64,
-}
-
 const IMAGES: PerNetwork = PerNetwork {
     sizes: &[15.0, 18.0, 21.0, 25.0],
-    is_ratio: true,
     samples: 750,
     repair: None,
     weighing: Some(Weighing {
@@ -70,14 +61,12 @@ const IMAGES: PerNetwork = PerNetwork {
 /// More images than there are: they come again, shifted and mirrored.
 const IMAGENET: PerNetwork = PerNetwork {
     sizes: &[9.0, 12.0],
-    is_ratio: true,
     samples: 450,
     repair: Some(Match::Mean),
     weighing: None,
 };
 const TEXT: PerNetwork = PerNetwork {
     sizes: &[3.0, 4.0, 5.0],
-    is_ratio: false,
     samples: 150,
     repair: None,
     weighing: Some(Weighing {
@@ -102,22 +91,9 @@ impl PostTraining {
             _ => IMAGES,
         };
         let sizes = if sizes.is_empty() { recipe.sizes } else { sizes };
-        let n_elements: f64 = task.network.parameters.iter().map(|p| p.len() as f64).sum();
-        let file = |&size: &f64| {
-            let (unit, bytes) = if recipe.is_ratio {
-                ("ratio", task.network.float_bytes() / size)
-            } else {
-                ("bpw", size * n_elements / 8.0)
-            };
-            Ok(File {
-                name: format!("{unit}-{size}"),
-                size,
-                bytes: most_bytes(size, bytes)?,
-            })
-        };
         Ok(Self {
             original,
-            files: sizes.iter().map(file).collect::<Result<_>>()?,
+            files: sized_files(task.network, "", sizes)?,
             recipe,
             split: Split::of(task.network, task.data),
         })
@@ -135,7 +111,7 @@ impl Recipe for PostTraining {
 
     fn files(&self) -> Vec<FileSpec> {
         let recipe = &self.recipe;
-        let file = |file: &File| FileSpec {
+        let file = |file: &SizedFile| FileSpec {
             name: file.name.clone(),
             how: "post-training".into(),
             settings: format!(

@@ -7,8 +7,8 @@ use crate::progress::Bar;
 use crate::{Status, output};
 use anyhow::{bail, ensure};
 use tersor_nets::experiments::{
-    ExperimentTask, PostTraining, Recipe, Records, Saving, SizeAtLoss, Trained, check_files, frontier_svg,
-    make_files, savings, sizes_at_losses,
+    ExperimentTask, NoData, PostTraining, Recipe, Records, Saving, SizeAtLoss, Trained, check_files,
+    frontier_svg, make_files, savings, sizes_at_losses,
 };
 use tersor_nets::graph::Input;
 use tersor_nets::task::network;
@@ -91,6 +91,9 @@ fn recipe(args: &ReproduceArgs, work: &ExperimentTask<'_>) -> anyhow::Result<Box
                 args.epochs.is_none() && args.seeds.is_empty(),
                 "--epochs and --seeds are for networks that are trained; give --trained"
             );
+            if args.no_data {
+                return Ok(Box::new(NoData::new(work, start, &args.sizes)?));
+            }
             Ok(Box::new(PostTraining::new(work, start, &args.sizes)?))
         }
         start => {

@@ -52,13 +52,14 @@ fn experiment<'a>(task: &'a Task, args: &'a ReproduceArgs, bar: &'a Bar) -> Expe
 /// Refuses what an experiment whose files are given has no use for.
 fn refuse_settings(args: &ReproduceArgs, experiment: &str) -> anyhow::Result<()> {
     let has_others = args.trained
+        || args.no_data
         || !args.sizes.is_empty()
         || !args.beside.is_empty()
         || !args.seeds.is_empty()
         || args.epochs.is_some();
     ensure!(
         !has_others,
-        "--trained, --sizes, --beside, --seeds and --epochs are not for {experiment}, whose settings are given"
+        "--trained, --no-data, --sizes, --beside, --seeds and --epochs are not for {experiment}, whose settings are given"
     );
     Ok(())
 }

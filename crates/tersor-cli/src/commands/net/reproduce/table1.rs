@@ -15,8 +15,8 @@ use tersor_nets::open_device;
 use tersor_nets::task::network;
 
 pub(crate) fn run(args: &ReproduceArgs, common: &Common) -> anyhow::Result<Status> {
-    if args.trained || !args.sizes.is_empty() || !args.beside.is_empty() {
-        bail!("--trained, --sizes and --beside are for the experiment frontier");
+    if args.trained || args.no_data || !args.sizes.is_empty() || !args.beside.is_empty() {
+        bail!("--trained, --no-data, --sizes and --beside are for the experiment frontier");
     }
     let epochs = match args.epochs.as_deref() {
         None => None,
