@@ -91,7 +91,7 @@ fn files_are_made_once_and_found_again_as_they_were() {
         .into();
     assert!(divergences[0] < divergences[1], "{divergences:?}");
     let speed = without.speed.unwrap();
-    assert!(speed.made_s > 0.0 && speed.decoded_per_s > 1e4, "{speed:?}");
+    assert!(speed.made_s > 0.0 && speed.decode_bytes_per_s > 4e4, "{speed:?}");
 
     // A file with training joins them.
     let recipe = |ratio: f64| Trained::new(&task, Some(original.clone()), &[ratio], &[4]).unwrap();

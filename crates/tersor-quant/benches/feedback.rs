@@ -141,7 +141,7 @@ fn main() {
         problem.quantize(step, slope, &mut prices)
     });
     report(&quantized.expect("a step in range"), slope);
-    let quantized = timed("feedback on a trellis, up to 3 more passes", || {
+    let quantized = timed("feedback on a trellis", || {
         problem.quantize_on_trellis(step * 0.5, slope, &mut Slanted::default())
     });
     report(&quantized.expect("a step in range"), slope);

@@ -28,12 +28,20 @@ pub struct Balance {
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) struct Column {
     /// Shares of the sums of its kernel and of its row that it makes good.
-    pub(crate) kernel: f64,
-    pub(crate) row: f64,
+    kernel: f64,
+    row: f64,
     /// Loss per square of what it is off by then, the weights after it doing their best: in units of `h / 2`.
     pub(crate) pivot: f64,
     /// Whether a kernel ends with it.
     pub(crate) is_last: bool,
+}
+
+impl Column {
+    /// What it makes good of the sums of its kernel and of its row.
+    #[inline]
+    pub(crate) fn share(&self, of_kernel: f64, of_row: f64) -> f64 {
+        self.kernel * of_kernel + self.row * of_row
+    }
 }
 
 impl Balance {
@@ -104,9 +112,10 @@ impl<'a> Sums<'a> {
     /// What to add to the next weight, in units of `1 / sqrt(h)`, and how much more its error counts.
     #[inline]
     pub(crate) fn next(&self) -> (f64, f64) {
-        self.balance.columns.get(self.column).map_or((0.0, 1.0), |c| {
-            (c.kernel * self.kernel + c.row * self.row, c.pivot)
-        })
+        self.balance
+            .columns
+            .get(self.column)
+            .map_or((0.0, 1.0), |c| (c.share(self.kernel, self.row), c.pivot))
     }
 
     /// The next weight is off by so much, in units of `1 / sqrt(h)`.

@@ -29,40 +29,41 @@ pub struct SizeAtLoss {
     pub bytes: f64,
 }
 
-/// Bytes of files, and what they lose.
-type Points = Vec<(f64, f64)>;
-
-/// The files made in one way. Of each record the first score counts; what is not positive has no logarithm and is left out.
-fn points(records: &[Record], how: &str, lost: impl Fn(&Comparison) -> Option<f64>) -> Points {
+/// The best files made in one way: bytes and what they lose on some examples, as those that lose less than every smaller one. What is not
+/// positive has no logarithm and is left out.
+fn points(
+    records: &[Record],
+    (how, examples): (&str, &str),
+    lost: impl Fn(&Comparison) -> Option<f64>,
+) -> Vec<(f64, f64)> {
     let point = |record: &Record| {
-        let lost = lost(record.scores.first()?.comparison.as_ref()?)?;
+        let score = record.scores.iter().find(|s| s.examples == examples)?;
+        let lost = lost(score.comparison.as_ref()?)?;
         (lost > 0.0).then_some((record.bytes as f64, lost))
     };
-    let mut points: Points = records
+    let mut points: Vec<(f64, f64)> = records
         .iter()
         .filter(|r| r.how == how)
         .filter_map(point)
         .collect();
     points.sort_by(|a, b| a.0.total_cmp(&b.0));
+    let mut least = f64::INFINITY;
+    points.retain(|&(_, lost)| {
+        let is_better = lost < least;
+        least = least.min(lost);
+        is_better
+    });
     points
 }
 
-/// Where lines between neighbours, through the logarithms of what is lost, come to a loss; `None` beyond the first and the last.
-/// Where they do so more than once, as sizes that are not in order may, the smallest.
-fn bytes_at(points: &Points, lost: f64) -> Option<f64> {
+/// Where lines between such points, through the logarithms of what is lost, come to a loss; `None` beyond the first and the last.
+fn bytes_at(points: &[(f64, f64)], lost: f64) -> Option<f64> {
     points.windows(2).find_map(|pair| {
         let &[(small, most), (large, least)] = pair else {
             return None;
         };
-        let is_between = least <= lost && lost <= most;
         let at = (most / lost).ln() / (most / least).ln();
-        is_between.then(|| {
-            if at.is_finite() {
-                small + at * (large - small)
-            } else {
-                small
-            }
-        })
+        (least <= lost && lost <= most).then_some(small + at * (large - small))
     })
 }
 
@@ -77,14 +78,15 @@ fn ways(records: &[Record]) -> Vec<&str> {
     ways
 }
 
-/// Of each file, how much is saved beside each other way whose files reach its divergence.
+/// Of each file, how much is saved beside each other way whose files reach its divergence, on the examples of its first score.
 pub fn savings(records: &[Record], beside: &[Record]) -> Vec<Saving> {
     let mut savings = Vec::new();
     for how in ways(beside) {
-        let line = points(beside, how, |c| c.divergence);
         for record in records {
-            let score = record.scores.first().and_then(|s| s.comparison);
-            let reached = score.and_then(|c| bytes_at(&line, c.divergence?));
+            let reached = record.scores.first().and_then(|score| {
+                let line = points(beside, (how, &score.examples), |c| c.divergence);
+                bytes_at(&line, score.comparison?.divergence?)
+            });
             savings.extend(reached.map(|bytes_beside| Saving {
                 file: record.file.clone(),
                 beside: how.to_owned(),
@@ -96,11 +98,15 @@ pub fn savings(records: &[Record], beside: &[Record]) -> Vec<Saving> {
     savings
 }
 
-/// What size each way of making files takes for changes of the loss, where it has files on both sides of them.
+/// What size each way of making files takes for changes of the loss, where it has files on both sides of them that lose something. The
+/// examples are those of the first score of all.
 pub fn sizes_at_losses(records: &[Record], loss_changes: &[f64]) -> Vec<SizeAtLoss> {
+    let Some(first) = records.first().and_then(|r| r.scores.first()) else {
+        return Vec::new();
+    };
     let mut sizes = Vec::new();
     for how in ways(records) {
-        let line = points(records, how, |c| Some(c.loss_change));
+        let line = points(records, (how, &first.examples), |c| Some(c.loss_change));
         sizes.extend(loss_changes.iter().filter_map(|&loss_change| {
             let bytes = bytes_at(&line, loss_change)?;
             Some(SizeAtLoss {
@@ -170,6 +176,29 @@ mod tests {
         let shares: Vec<f64> = saved.iter().map(|s| (s.saved * 1e9).round() / 1e9).collect();
         assert_eq!(shares, [0.2, 0.5], "no file of the peer diverges by 0.2");
         assert!(saved.iter().all(|s| s.beside == "peer"), "one point is no line");
+    }
+
+    #[test]
+    fn larger_files_that_are_worse_do_not_count() {
+        let beside = [
+            record("peer", 100, 0.01),
+            record("peer", 200, 0.1),
+            record("peer", 300, 0.05),
+            record("peer", 400, 0.001),
+        ];
+        let saved = savings(&[record("ours", 125, 0.01 / 10f64.powf(0.25))], &beside);
+        // A quarter of the way from 100 to 400 bytes.
+        assert!((saved[0].bytes_beside - 175.0).abs() < 1e-6, "{saved:?}");
+        assert!(savings(&[record("ours", 50, 0.05)], &beside).is_empty());
+    }
+
+    #[test]
+    fn scores_on_other_examples_are_not_compared() {
+        let mut beside = [record("peer", 400, 0.01), record("peer", 200, 0.1)];
+        let ours = [record("ours", 100, 0.05)];
+        assert_eq!(savings(&ours, &beside).len(), 1);
+        beside[0].scores[0].examples = "!0%10".into();
+        assert!(savings(&ours, &beside).is_empty());
     }
 
     #[test]

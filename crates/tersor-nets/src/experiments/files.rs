@@ -1,7 +1,7 @@
 //! Experiments that make files of one network: whole files, decoded and measured.
 
 use super::record::{Checked, Origin, Record, Records, Reference, Ruler, Score, check};
-use super::speed::{Speed, decoded_per_s};
+use super::speed::Speed;
 use crate::examples::Examples;
 use crate::graph::Network;
 use crate::task::DataSets;
@@ -103,10 +103,7 @@ pub fn make_files(
         say(&format!("{name}: {how}"));
         let start = Instant::now();
         let bytes = recipe.make(task, index, say)?;
-        let speed = Speed {
-            made_s: start.elapsed().as_secs_f64(),
-            decoded_per_s: decoded_per_s(&bytes)?,
-        };
+        let speed = Speed::new(start.elapsed().as_secs_f64(), &bytes)?;
         tersor::write_file(&path, &bytes, true)?;
         if let (Some(original), None) = (recipe.original(), &reference) {
             reference = Some(ruler.reference(original, recipe.report())?);

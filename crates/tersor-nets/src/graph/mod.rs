@@ -123,6 +123,20 @@ impl Network {
         self.float_bytes() / bytes.max(1) as f64
     }
 
+    /// Bytes of a file of so many bits per weight, buffers included.
+    pub fn bytes_at_bpw(&self, bpw: f64) -> f64 {
+        bpw * self.n_weights() / 8.0
+    }
+
+    /// Bits per weight, buffers included, of a file of so many bytes.
+    pub fn bpw(&self, bytes: f64) -> f64 {
+        8.0 * bytes / self.n_weights()
+    }
+
+    fn n_weights(&self) -> f64 {
+        self.parameters.iter().map(|p| p.len() as f64).sum()
+    }
+
     /// Index of a parameter.
     pub fn parameter(&self, name: &str) -> Option<usize> {
         self.parameters.iter().position(|p| p.name == name)

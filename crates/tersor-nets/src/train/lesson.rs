@@ -138,29 +138,32 @@ impl<'a> Lessons<'a> {
         Ok(Lesson { batch, taught })
     }
 
-    /// Gives the lesson of each batch to `learn`, in order. The next one is prepared meanwhile, in a thread of its own: what of either
-    /// runs on one thread leaves the others to the other.
+    /// Gives the lesson of each batch to `learn`, in order. Where there are threads, the next one is prepared meanwhile in one of its own: what of
+    /// either runs on one thread leaves the others to the other.
     ///
     /// # Errors
     /// The first of either.
     pub(crate) fn each(
         &self,
         batches: impl Iterator<Item = Vec<usize>> + Send,
-        learn: impl FnMut(Lesson<'a>) -> Result<()>,
+        mut learn: impl FnMut(Lesson<'a>) -> Result<()>,
     ) -> Result<()> {
+        let mut lessons = batches.map(|indices| self.lesson(&indices));
+        if rayon::current_num_threads() == 1 {
+            return lessons.try_for_each(|lesson| learn(lesson?));
+        }
         std::thread::scope(|scope| {
             let (sender, receiver) = sync_channel(0);
-            let prepare = || {
-                let mut lessons = batches.map(|indices| self.lesson(&indices));
-                // Nobody listens any more once a lesson has failed.
-                while lessons.next().is_some_and(|lesson| sender.send(lesson).is_ok()) {}
-                drop(sender);
+            // Nobody listens any more once a lesson has failed.
+            let mut tell = move |lesson: Result<_>| {
+                let is_last = lesson.is_err();
+                sender.send(lesson).is_ok() && !is_last
             };
+            let prepare = move || while lessons.next().is_some_and(&mut tell) {};
             let prepare = std::thread::Builder::new()
                 .name("lessons".into())
                 .spawn_scoped(scope, prepare);
             prepare.map_err(|e| Error::Internal(format!("starting a thread: {e}")))?;
-            let mut learn = learn;
             receiver.into_iter().try_for_each(|lesson| learn(lesson?))
         })
     }
@@ -196,5 +199,81 @@ impl Lesson<'_> {
         marks.n_right += scores.correct.iter().filter(|&&c| c).count();
         marks.n_rows += n_rows;
         gradient
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::examples::BatchInput;
+    use crate::models::lenet5;
+
+    /// The label of example i is i; there is no example 7, and asking for example 9 is a mistake of the caller's.
+    struct Numbered;
+
+    impl Examples for Numbered {
+        fn len(&self) -> usize {
+            10
+        }
+
+        fn batch(&self, indices: &[usize], _: Option<Key>) -> Result<Batch> {
+            assert!(!indices.contains(&9), "there is no example 9");
+            if indices.contains(&7) {
+                return Err(Error::Input("example 7 cannot be read".into()));
+            }
+            Ok(Batch {
+                input: BatchInput::Images(Vec::new(), [0; 4]),
+                labels: indices.iter().map(|&i| i as u32).collect(),
+            })
+        }
+    }
+
+    /// Labels of the lessons that were learned until one failed, and how it ended.
+    fn learn(batches: &[usize], fails_at: u32, n_threads: usize) -> (Vec<u32>, Result<()>) {
+        let network = lenet5();
+        let lessons = Lessons {
+            network: &network,
+            examples: &Numbered,
+            teacher: None,
+            key: Key::default(),
+        };
+        let mut learned = Vec::new();
+        let pool = rayon::ThreadPoolBuilder::new()
+            .num_threads(n_threads)
+            .build()
+            .unwrap();
+        let end = pool.install(|| {
+            lessons.each(batches.iter().map(|&i| vec![i]), |lesson| {
+                let label = lesson.batch.labels[0];
+                if label == fails_at {
+                    return Err(Error::Input(format!("{label} is too hard")));
+                }
+                learned.push(label);
+                Ok(())
+            })
+        });
+        (learned, end)
+    }
+
+    #[test]
+    fn lessons_come_in_order_and_the_first_error_ends_them() {
+        for n_threads in [1, 2] {
+            let (learned, end) = learn(&[3, 1, 2], 99, n_threads);
+            assert!(end.is_ok() && learned == [3, 1, 2], "{learned:?}");
+            // Of the examples, and of learning; what is behind it is never reached, nor waited for.
+            let (learned, end) = learn(&[3, 1, 7, 9, 2], 99, n_threads);
+            assert_eq!(learned, [3, 1]);
+            assert!(end.unwrap_err().to_string().contains("example 7"));
+            let (learned, end) = learn(&[3, 1, 2, 4, 5], 1, n_threads);
+            assert_eq!(learned, [3]);
+            assert!(end.unwrap_err().to_string().contains("1 is too hard"));
+        }
+    }
+
+    #[test]
+    #[should_panic(expected = "panicked")]
+    fn a_panic_of_the_examples_is_no_end() {
+        let (learned, end) = learn(&[3, 9, 2], 99, 2);
+        unreachable!("{learned:?} {end:?}");
     }
 }

@@ -59,7 +59,7 @@ pub struct FeedbackConfig {
     /// passes of descent: at 0.5 to 0.8 bits a caution of 1.5 lowered the objective by 2 to 6 % with a coder that
     /// learns and by up to 4 % at iterated prices; at 1.4 to 3.6 bits it raised it by up to 4 %.
     pub caution: f64,
-    /// Most passes of coordinate descent, or further ones along a trellis. Default: 3.
+    /// Most passes of coordinate descent, or further ones along a trellis, where a layer of a million weights has none. Default: 3.
     pub passes: usize,
     /// Whether weights of exactly 0 stay 0: those of a pruned network. Default: true.
     pub keep_zeros: bool,

@@ -10,7 +10,7 @@
 //! learns.
 
 use super::panel::BLOCK;
-use super::problem::{Curvature, Problem};
+use super::problem::{Curvature, FeedbackConfig, Problem};
 use super::schedule::{Quantized, REST, Stage, check};
 use crate::choice::{Cost, Knob};
 use crate::error::{Error, Result};
@@ -22,8 +22,14 @@ use crate::trellis::priced::Kept;
 const DECIDED: usize = 4 * BLOCK;
 
 /// Weights from which on there is one pass: the coder has learned their prices long before its end. Of 2,048 x 1,024 Laplacian weights a second
-/// pass did not lower the objective, neither at 0.8 nor at 1.6 bits per weight.
+/// pass at the prices of the coder `context` did not lower the objective, neither at 0.8 nor at 1.6 bits per weight (`tersor compress --slope` with
+/// moments, the files were the same).
 const SETTLED: usize = 1 << 20;
+
+/// Most passes after the first.
+const fn further_passes(config: &FeedbackConfig, n_weights: usize) -> usize {
+    if n_weights < SETTLED { config.passes } else { 0 }
+}
 
 /// A step of a path: the state before, the index, what it is off by, and the field of its column then.
 #[derive(Clone, Copy, Default)]
@@ -46,7 +52,7 @@ impl Problem<'_> {
     /// Quantizes on a trellis of eight states, at the prices of a coder that learns, one row after the other; symbols are multiples of the step.
     ///
     /// The first pass is priced from the state that the coder is given in, each further one by what it learned from the pass before, at most as
-    /// many as there would be passes of descent, and none from 2^20 weights on. After each the symbols are coded from the given state, which tells their
+    /// many as there would be passes of descent, and none in layers of a million weights. After each the symbols are coded from the given state, which tells their
     /// bits; a pass that does not lower the objective is undone and is the last. The coder is left as it is after the symbols
     /// returned.
     ///
@@ -69,12 +75,7 @@ impl Problem<'_> {
         }
         let given = price.snapshot();
         let mut best: Option<Quantized> = None;
-        let passes = if self.targets.len() < SETTLED {
-            self.config.passes
-        } else {
-            0
-        };
-        for _ in 0..=passes {
+        for _ in 0..=further_passes(&self.config, self.targets.len()) {
             if best.is_some() {
                 price.rewind();
             }

@@ -8,8 +8,11 @@ use crate::report::Report;
 use crate::source::{Sensitivity, Source};
 use rayon::prelude::*;
 
-/// Weights of a piece of work, at least, in whole rows.
+/// Weights of a piece of work, at least, in as many whole rows as are worked on side by side.
 const PIECE: usize = 1 << 14;
+
+/// Rows that are worked on in turns: each weight waits for the one before it in its row.
+const ABREAST: usize = 8;
 
 /// Every piece begins with a row, but the first, which may begin within one. The grid and the source are checked, and not empty.
 pub(super) fn assign(
@@ -22,7 +25,7 @@ pub(super) fn assign(
     assert_eq!(source.len(), out.len(), "a symbol for each weight");
     let losses = losses(prices, slope, grid.n_levels);
     let (begun, row) = source.rows();
-    let piece = row * PIECE.div_ceil(row);
+    let piece = row * PIECE.div_ceil(row).next_multiple_of(ABREAST);
     let (head, rest) = out.split_at_mut(begun);
     let mut pieces = vec![(0, head)];
     let starts = (begun..).step_by(piece);
@@ -34,9 +37,6 @@ pub(super) fn assign(
         .collect();
     Tally::total(grid.n_levels, &tallies)
 }
-
-/// Rows that are worked on in turns: each weight waits for the one before it in its row.
-const ABREAST: usize = 8;
 
 /// Rows, the first of which may be a part.
 fn assign_rows(source: &Source, kernel: &Kernel<PriceAware>, out: &mut [u16]) -> Tally {
@@ -61,32 +61,6 @@ fn assign_rows(source: &Source, kernel: &Kernel<PriceAware>, out: &mut [u16]) ->
     counters.tally()
 }
 
-/// `N` rows, or a part of one.
-fn side_by_side<const N: usize>(
-    source: &Source,
-    kernel: &Kernel<PriceAware>,
-    out: &mut [u16],
-    counters: &mut Counters,
-) {
-    let scale = |h: f32| {
-        let root = f64::from(h).sqrt();
-        Scale {
-            h,
-            root,
-            inverse: if root > 0.0 { root.recip() } else { 0.0 },
-        }
-    };
-    match source.h {
-        Sensitivity::Constant(h) => {
-            let scale = scale(h);
-            Rows { source, kernel }.assign::<N>(|_| scale, out, counters);
-        }
-        Sensitivity::PerWeight(h, add) => {
-            Rows { source, kernel }.assign::<N>(|at| scale(h[at] + add), out, counters);
-        }
-    }
-}
-
 /// What a weight's errors are counted in.
 #[derive(Clone, Copy)]
 struct Scale {
@@ -96,39 +70,62 @@ struct Scale {
     inverse: f64,
 }
 
-struct Rows<'a> {
-    source: &'a Source<'a>,
-    kernel: &'a Kernel<PriceAware>,
+impl Scale {
+    fn new(h: f32) -> Self {
+        let root = f64::from(h).sqrt();
+        Self {
+            h,
+            root,
+            inverse: if root > 0.0 { root.recip() } else { 0.0 },
+        }
+    }
 }
 
-impl Rows<'_> {
-    fn assign<const N: usize>(
-        &self,
-        scale: impl Fn(usize) -> Scale,
-        out: &mut [u16],
-        counters: &mut Counters,
-    ) {
-        let weights = self.source.weights;
-        let row = weights.len() / N;
-        let (mut of_kernel, mut of_row) = ([0.0; N], [0.0; N]);
-        for (k, column) in self.source.columns().iter().take(row).enumerate() {
-            for lane in 0..N {
-                let at = lane * row + k;
-                let (w, scale) = (weights[at], scale(at));
-                let add = column.kernel * of_kernel[lane] + column.row * of_row[lane];
-                let target = (f64::from(w) + add * scale.inverse) as f32;
-                let (symbol, value) = self
-                    .kernel
-                    .priced_or_zero(w, target, scale.h * column.pivot as f32);
-                counters.add_one(lane, symbol, w - value, scale.h);
-                let error = f64::from(w - value) * scale.root;
-                of_kernel[lane] += error;
-                of_row[lane] += error;
-                out[at] = symbol as u16;
-            }
-            if column.is_last {
-                of_kernel = [0.0; N];
-            }
+/// `N` rows, or a part of one.
+fn side_by_side<const N: usize>(
+    source: &Source,
+    kernel: &Kernel<PriceAware>,
+    out: &mut [u16],
+    counters: &mut Counters,
+) {
+    match source.h {
+        Sensitivity::Constant(h) => {
+            let scale = Scale::new(h);
+            by_columns::<N>(source, |_| scale, kernel, out, counters);
+        }
+        Sensitivity::PerWeight(h, add) => {
+            by_columns::<N>(source, |at| Scale::new(h[at] + add), kernel, out, counters);
+        }
+    }
+}
+
+fn by_columns<const N: usize>(
+    source: &Source,
+    scale: impl Fn(usize) -> Scale,
+    kernel: &Kernel<PriceAware>,
+    out: &mut [u16],
+    counters: &mut Counters,
+) {
+    let weights = source.weights;
+    let row = weights.len() / N;
+    let columns = source.columns();
+    debug_assert!(row <= columns.len(), "rows, or a part of one");
+    let (mut of_kernel, mut of_row) = ([0.0; N], [0.0; N]);
+    for (k, column) in columns.iter().take(row).enumerate() {
+        for lane in 0..N {
+            let at = lane * row + k;
+            let (w, scale) = (weights[at], scale(at));
+            let add = column.share(of_kernel[lane], of_row[lane]) * scale.inverse;
+            let target = (f64::from(w) + add) as f32;
+            let (symbol, value) = kernel.priced_or_zero(w, target, scale.h * column.pivot as f32);
+            counters.add_one(lane, symbol, w - value, scale.h);
+            let error = f64::from(w - value) * scale.root;
+            of_kernel[lane] += error;
+            of_row[lane] += error;
+            out[at] = symbol as u16;
+        }
+        if column.is_last {
+            of_kernel = [0.0; N];
         }
     }
 }
@@ -182,6 +179,48 @@ mod tests {
             assert!(after < 0.55 * before, "{step}: {after} of {before}");
             let [a, b] = reports.map(|r| r.rate_bits);
             assert!(b < 1.03 * a, "{step}: {b} after {a} bits");
+        }
+    }
+
+    /// Each weight in turn, by the sums that other quantizers use.
+    fn one_by_one(source: &Source, grid: &Grid, losses: &[f64]) -> Vec<u16> {
+        let kernel = Kernel::priced(*grid, losses);
+        let mut sums = source.sums().unwrap();
+        let symbol = |(at, &w): (usize, &f32)| {
+            let scale = Scale::new(source.h.at(at));
+            let (add, pivot) = sums.next();
+            let target = (f64::from(w) + add * scale.inverse) as f32;
+            let (symbol, value) = kernel.priced_or_zero(w, target, scale.h * pivot as f32);
+            sums.push(f64::from(w - value) * scale.root);
+            symbol as u16
+        };
+        source.weights.iter().enumerate().map(symbol).collect()
+    }
+
+    #[test]
+    fn rows_side_by_side_are_as_one_after_the_other() {
+        let (n, taps) = (36, 9);
+        let balance = Balance::new((n, taps), 0.5, 0.8);
+        // Five columns of a row, many groups of eight rows, and three more rows; with few levels and with many.
+        let w = weights(n * 1003);
+        let mut h: Vec<f32> = weights(w.len()).iter().map(|x| x.abs()).collect();
+        h.iter_mut().step_by(7).for_each(|h| *h = 0.0);
+        let of_each = Source::per_weight(&w, &h).balanced(&balance);
+        let alike = Source::constant(&w, 0.4).balanced(&balance);
+        for source in [of_each, alike] {
+            let source = source.slice(n - 5..w.len());
+            for step in [0.1, 1e-4] {
+                let grid = Grid::fit(&source, step).unwrap();
+                let prices = StaticPrices::from_counts(&histogram(&source, step).unwrap().report.counts);
+                let slope = f64::from(step * step) / 30.0;
+                let mut out = vec![0; source.len()];
+                let report = assign(&source, &grid, &prices, slope, &mut out).unwrap();
+                let losses = losses(&prices, slope, grid.n_levels);
+                assert_eq!(out, one_by_one(&source, &grid, &losses), "{step}");
+                let count = |symbol: u16| out.iter().filter(|&&s| s == symbol).count() as u64;
+                assert_eq!(report.counts[usize::from(out[0])], count(out[0]));
+                assert_eq!(report.n, source.len() as u64);
+            }
         }
     }
 

@@ -30,7 +30,7 @@ pub(super) struct Kernel<C> {
 /// How weights get from their nearest levels to symbols.
 pub(super) trait Choice: Sync {
     /// Replaces nearest symbols and their values by those chosen; `h` only if each weight has its own.
-    fn choose(&self, w: &[f32], h: Option<&[f32]>, symbols: &mut [u32], values: &mut [f32]);
+    fn choose(&self, grid: &Grid, w: &[f32], h: Option<&[f32]>, symbols: &mut [u32], values: &mut [f32]);
 }
 
 /// The nearest.
@@ -41,7 +41,6 @@ pub(super) struct Table<'a>(&'a [f32]);
 
 /// The candidate of least loss plus price.
 pub(super) struct PriceAware {
-    grid: Grid,
     /// For each symbol: price and value of itself and of its neighbour towards zero.
     rows: Vec<Row>,
     zero: Row,
@@ -52,7 +51,6 @@ pub(super) struct PriceAware {
 /// closer to zero than a threshold of its cell moves.
 pub(super) struct Thresholds {
     rows: Vec<Cell>,
-    grid: Grid,
     zero_symbol: u32,
 }
 
@@ -123,16 +121,13 @@ impl Kernel<PriceAware> {
             grid,
             rounding: grid.rounding(),
             choice: PriceAware {
-                grid,
                 rows,
                 zero,
                 zero_symbol: zero_symbol as u32,
             },
         }
     }
-}
 
-impl Kernel<PriceAware> {
     /// Symbol and value of a weight that is to come as near to a target as its price allows; what is zero stays zero.
     #[inline]
     pub(super) fn priced_or_zero(&self, w: f32, target: f32, h: f32) -> (u32, f32) {
@@ -186,7 +181,6 @@ impl Kernel<Thresholds> {
             rounding: grid.rounding(),
             choice: Thresholds {
                 rows: (0..losses.len()).map(row).collect(),
-                grid,
                 zero_symbol: zero_symbol as u32,
             },
         }
@@ -195,12 +189,12 @@ impl Kernel<Thresholds> {
 
 impl Choice for Plain {
     #[inline]
-    fn choose(&self, _: &[f32], _: Option<&[f32]>, _: &mut [u32], _: &mut [f32]) {}
+    fn choose(&self, _: &Grid, _: &[f32], _: Option<&[f32]>, _: &mut [u32], _: &mut [f32]) {}
 }
 
 impl Choice for Table<'_> {
     #[inline]
-    fn choose(&self, _: &[f32], _: Option<&[f32]>, symbols: &mut [u32], values: &mut [f32]) {
+    fn choose(&self, _: &Grid, _: &[f32], _: Option<&[f32]>, symbols: &mut [u32], values: &mut [f32]) {
         for (value, &symbol) in values.iter_mut().zip(symbols.iter()) {
             *value = self.0[symbol as usize];
         }
@@ -209,12 +203,12 @@ impl Choice for Table<'_> {
 
 impl Choice for PriceAware {
     #[inline]
-    fn choose(&self, w: &[f32], h: Option<&[f32]>, symbols: &mut [u32], values: &mut [f32]) {
+    fn choose(&self, grid: &Grid, w: &[f32], h: Option<&[f32]>, symbols: &mut [u32], values: &mut [f32]) {
         let weights = w.iter().zip(h.unwrap_or_default());
         for ((&w, &h), (symbol, value)) in weights.zip(symbols.iter_mut().zip(values.iter())) {
             *symbol = self.best(w, h, *symbol, *value);
         }
-        write_values(&self.grid, symbols, values);
+        write_values(grid, symbols, values);
     }
 }
 
@@ -247,14 +241,14 @@ fn write_values(grid: &Grid, symbols: &[u32], values: &mut [f32]) {
 
 impl Choice for Thresholds {
     #[inline]
-    fn choose(&self, w: &[f32], _: Option<&[f32]>, symbols: &mut [u32], values: &mut [f32]) {
+    fn choose(&self, grid: &Grid, w: &[f32], _: Option<&[f32]>, symbols: &mut [u32], values: &mut [f32]) {
         for (&w, symbol) in w.iter().zip(symbols.iter_mut()) {
             let row = &self.rows[*symbol as usize];
             let inward = u32::from(w.abs() < row.inward_below);
             let none = u32::from(w.abs() < row.zero_below);
             *symbol = select(none, self.zero_symbol, select(inward, row.inward_symbol, *symbol));
         }
-        write_values(&self.grid, symbols, values);
+        write_values(grid, symbols, values);
     }
 }
 
@@ -267,6 +261,7 @@ const fn select(first: u32, a: u32, b: u32) -> u32 {
 /// Counts and losses of one thread.
 pub(super) struct Counters {
     n_levels: usize,
+    n_tables: usize,
     /// Table after table; one if there are many levels.
     counts: Vec<u64>,
     weighted: [f64; LANES],
@@ -324,12 +319,12 @@ impl Counters {
         let d2 = f64::from(d) * f64::from(d);
         self.squared[lane % LANES] += d2;
         self.weighted[lane % LANES] += f64::from(h) * d2;
-        let table = lane % (self.counts.len() / self.n_levels);
+        let table = lane % self.n_tables;
         self.counts[table * self.n_levels + symbol as usize] += 1;
     }
 
     fn count(&mut self, symbols: &[u32]) {
-        if self.counts.len() == self.n_levels {
+        if self.n_tables == 1 {
             for &s in symbols {
                 self.counts[s as usize] += 1;
             }
@@ -353,10 +348,11 @@ impl Counters {
 impl<C: Choice> Kernel<C> {
     pub(super) fn counters(&self) -> Counters {
         let n_levels = self.grid.n_levels;
-        let tables = if n_levels <= INTERLEAVED { LANES } else { 1 };
+        let n_tables = if n_levels <= INTERLEAVED { LANES } else { 1 };
         Counters {
             n_levels,
-            counts: vec![0; tables * n_levels],
+            n_tables,
+            counts: vec![0; n_tables * n_levels],
             weighted: [0.0; LANES],
             squared: [0.0; LANES],
         }
@@ -402,7 +398,7 @@ impl<C: Choice> Kernel<C> {
             *symbol = (integer(index) - self.grid.first) as u32;
             *value = v;
         }
-        self.choice.choose(w, h, symbols, values);
+        self.choice.choose(&self.grid, w, h, symbols, values);
         let rows = || w.chunks(LANES).zip(values.chunks(LANES));
         match h {
             None => rows().for_each(|(w, v)| counters.add(w, v)),

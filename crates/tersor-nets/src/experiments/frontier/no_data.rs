@@ -7,7 +7,6 @@ use crate::graph::{Input, Network};
 use crate::{Error, Parameters, Result};
 use tersor::checkpoint::Checkpoint;
 use tersor::options::{CompressOptions, Target};
-use tersor_codec::Coder;
 
 /// What `tersor compress --size` makes of the weights as they are: no sensitivities, no moments, nothing folded or repaired.
 pub struct NoData {
@@ -17,14 +16,11 @@ pub struct NoData {
     split: Split,
 }
 
-/// Ratios of the paper, and bits per weight of language models.
-const RATIOS: [f64; 4] = [8.0, 10.0, 13.0, 18.0];
-const BITS: [f64; 3] = [4.0, 5.0, 6.0];
-
-fn sizes(network: &Network) -> &'static [f64] {
+/// Sizes from where hardly anything is lost to where it shows: ratios of the paper, or bits per weight of a language model.
+const fn usual_sizes(network: &Network) -> &'static [f64] {
     match network.input {
-        Input::Tokens { .. } => &BITS,
-        Input::Image(_) => &RATIOS,
+        Input::Tokens { .. } => &[4.0, 5.0, 6.0],
+        Input::Image(_) => &[8.0, 10.0, 13.0, 18.0],
     }
 }
 
@@ -33,15 +29,15 @@ impl NoData {
     ///
     /// # Errors
     /// [`Error::Input`] for a size that makes no file.
-    pub fn new(task: &ExperimentTask<'_>, original: Parameters, ratios: &[f64]) -> Result<Self> {
-        let usual = sizes(task.network);
+    pub fn new(task: &ExperimentTask<'_>, original: Parameters, sizes: &[f64]) -> Result<Self> {
+        let sizes = if sizes.is_empty() {
+            usual_sizes(task.network)
+        } else {
+            sizes
+        };
         Ok(Self {
             checkpoint: original.to_checkpoint()?,
-            files: sized_files(
-                task.network,
-                "no-data-",
-                if ratios.is_empty() { usual } else { ratios },
-            )?,
+            files: sized_files(task.network, "no-data-", sizes)?,
             split: Split::of(task.network, task.data),
             original,
         })
@@ -71,9 +67,9 @@ impl Recipe for NoData {
         let Some(file) = self.files.get(index) else {
             return Err(Error::Internal(format!("there is no file {index}")));
         };
-        let options = CompressOptions::default()
-            .with_target(Target::SizeBytes(file.bytes))
-            .with_coder(Some(Coder::Context));
+        let target = Target::SizeBytes(file.bytes);
+        let coder = Some(target.default_coder());
+        let options = CompressOptions::default().with_target(target).with_coder(coder);
         Ok(tersor::compress(&self.checkpoint, options, task.progress)?.bytes)
     }
 }

@@ -6,11 +6,12 @@ use crate::commands::net::{Task, open_weights};
 use crate::progress::Bar;
 use crate::{Status, output};
 use anyhow::{bail, ensure};
+use serde::Serialize;
 use tersor_nets::experiments::{
     ExperimentTask, NoData, PostTraining, Recipe, Records, Saving, SizeAtLoss, Trained, check_files,
     frontier_svg, make_files, savings, sizes_at_losses,
 };
-use tersor_nets::graph::Input;
+use tersor_nets::graph::{Input, Network};
 use tersor_nets::task::network;
 
 pub(crate) fn run(args: &ReproduceArgs, common: &Common) -> anyhow::Result<Status> {
@@ -39,16 +40,19 @@ pub(crate) fn run(args: &ReproduceArgs, common: &Common) -> anyhow::Result<Statu
         frontier_svg(&task.network.name, &records)?.as_bytes(),
         true,
     )?;
+    let sizes = match task.network.input {
+        Input::Tokens { .. } => sizes_at_losses(&records.records, &LOSS_CHANGES),
+        Input::Image(_) => Vec::new(),
+    };
+    let found = Found {
+        records,
+        savings,
+        sizes,
+    };
     if args.json {
-        output::json(&records)?;
+        output::json(&found)?;
     } else {
-        output::out(&super::describe_files(&records.records))?;
-        output::out(&describe_savings(&savings))?;
-        if matches!(task.network.input, Input::Tokens { .. }) {
-            let n_parameters = task.network.n_trainable() as f64;
-            let sizes = sizes_at_losses(&records.records, &LOSS_CHANGES);
-            output::out(&describe_sizes(&sizes, n_parameters))?;
-        }
+        output::out(&describe(&found, &task.network))?;
     }
     Ok(Status::Done)
 }
@@ -56,30 +60,45 @@ pub(crate) fn run(args: &ReproduceArgs, common: &Common) -> anyhow::Result<Statu
 /// Changes of a language model's loss whose sizes are told, in nats per token.
 const LOSS_CHANGES: [f64; 2] = [0.02, 0.1];
 
-fn describe_savings(savings: &[Saving]) -> String {
-    let line = |s: &Saving| {
-        format!(
-            "\n{}: {:.1} % smaller than {} at equal divergence, {} bytes",
-            s.file.display(),
-            100.0 * s.saved,
-            s.beside,
-            output::thousands(s.bytes_beside as u64)
-        )
-    };
-    savings.iter().map(line).collect()
+/// The files, and how they compare.
+#[derive(Serialize)]
+struct Found {
+    #[serde(flatten)]
+    records: Records,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    savings: Vec<Saving>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    sizes: Vec<SizeAtLoss>,
 }
 
-fn describe_sizes(sizes: &[SizeAtLoss], n_parameters: f64) -> String {
-    let line = |s: &SizeAtLoss| {
+fn describe(found: &Found, network: &Network) -> String {
+    let mut text = super::describe_files(&found.records.records);
+    let saving = |s: &Saving| {
+        let than = if s.saved < 0.0 { "larger" } else { "smaller" };
         format!(
-            "\n{}: {:+} nats at {:.2} bits per parameter, {} bytes",
-            s.how,
-            s.loss_change,
-            8.0 * s.bytes / n_parameters,
-            output::thousands(s.bytes as u64)
+            "{}: {:.1} % {than} than {} at equal divergence, {} bytes\n",
+            s.file.display(),
+            100.0 * s.saved.abs(),
+            s.beside,
+            output::thousands(s.bytes_beside.round() as u64)
         )
     };
-    sizes.iter().map(line).collect()
+    let size = |s: &SizeAtLoss| {
+        format!(
+            "{}: {:+} nats at {:.2} bits per weight, {} bytes\n",
+            s.how,
+            s.loss_change,
+            network.bpw(s.bytes),
+            output::thousands(s.bytes.round() as u64)
+        )
+    };
+    let lines = found.savings.iter().map(saving);
+    let lines: String = lines.chain(found.sizes.iter().map(size)).collect();
+    if !lines.is_empty() {
+        text.push('\n');
+        text += &lines;
+    }
+    text
 }
 
 fn recipe(args: &ReproduceArgs, work: &ExperimentTask<'_>) -> anyhow::Result<Box<dyn Recipe>> {

@@ -139,7 +139,7 @@ fn describe_files(records: &[Record]) -> String {
         ("change", Align::Right),
         ("divergence", Align::Right),
         ("made, s", Align::Right),
-        ("decoded, M/s", Align::Right),
+        ("decoded, MB/s", Align::Right),
     ]);
     for record in records {
         let speed = |f: &dyn Fn(&Speed) -> String| record.speed.as_ref().map_or_else(|| "-".to_owned(), f);
@@ -165,7 +165,7 @@ fn describe_files(records: &[Record]) -> String {
                 of(&|c| format!("{:+.4} +- {:.4}", c.loss_change, c.loss_change_error)),
                 of(&|c| c.divergence.map_or_else(|| "-".to_owned(), |d| format!("{d:.5}"))),
                 speed(&|s| format!("{:.0}", s.made_s)),
-                speed(&|s| format!("{:.1}", s.decoded_per_s / 1e6)),
+                speed(&|s| format!("{:.1}", s.decode_bytes_per_s / 1e6)),
             ]);
         }
     }
