@@ -692,6 +692,7 @@ pub(crate) enum ExperimentArg {
 
 /// Arguments of `net reproduce`.
 #[derive(Args, Debug)]
+#[expect(clippy::struct_excessive_bools, reason = "one per flag of the command line")]
 #[command(after_help = "\
 Experiments:
   table1    the paper's four quantizers on pruned LeNet-5, ResNet-32 or AlexNet, fine-tuned: LeNet-5 is trained first, the others begin with
