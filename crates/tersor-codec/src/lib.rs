@@ -6,6 +6,7 @@
 //! No floating-point arithmetic decides what is decoded but one multiply per level (and per scale), there is no access to
 //! a file system and no `unsafe`: the crate builds for any target, and every machine decodes the same bytes.
 
+mod assemble;
 mod codebook;
 mod coder;
 mod context;
@@ -29,6 +30,7 @@ mod text;
 pub mod trellis;
 mod varint;
 
+pub use assemble::{EncodedGroup, assemble, plan_groups};
 pub use codebook::{Codebook, Dequantizer, MAX_LEVELS, Scales};
 pub use coder::Coder;
 pub use context::ContextPrices;
@@ -43,6 +45,5 @@ pub use group::{
 pub use info::{Blob, Shard, TensorInfo};
 pub use limits::Limits;
 pub use quantized::{
-    DEFAULT_GROUP_ELEMENTS, EncodeOptions, EncodedGroup, QuantizedCheckpoint, QuantizedTensor, TensorData,
-    assemble, plan_groups,
+    DEFAULT_GROUP_ELEMENTS, EncodeOptions, QuantizedCheckpoint, QuantizedTensor, TensorData,
 };
