@@ -1,8 +1,9 @@
 //! Files of networks that are trained to be small.
 
+use super::sizes::sized_files;
 use crate::examples::Mixed;
 use crate::experiments::adam;
-use crate::experiments::files::{ExperimentTask, FileSpec, Recipe, most_bytes};
+use crate::experiments::files::{ExperimentTask, FileSpec, Recipe};
 use crate::experiments::split::Split;
 use crate::graph::Network;
 use crate::prune::{Scope, Score, count};
@@ -99,16 +100,9 @@ impl Trained {
             }
         };
         let ratios = if ratios.is_empty() { recipe.sizes } else { ratios };
-        let mut files = Vec::new();
-        for &seed in seeds {
-            for &ratio in ratios {
-                files.push((
-                    seed,
-                    ratio,
-                    most_bytes(ratio, task.network.float_bytes() / ratio)?,
-                ));
-            }
-        }
+        let sized = sized_files(network, "", ratios)?;
+        let of_seed = |&seed| sized.iter().map(move |file| (seed, file.size, file.bytes));
+        let files = seeds.iter().flat_map(of_seed).collect();
         Ok(Self {
             start,
             files,
