@@ -21,6 +21,7 @@
 pub struct Balance {
     kernel: f64,
     row: f64,
+    n_taps: usize,
     columns: Vec<Column>,
 }
 
@@ -72,8 +73,20 @@ impl Balance {
         Self {
             kernel,
             row,
+            n_taps,
             columns: (0..n_columns).map(column).collect(),
         }
+    }
+
+    /// The same for rows of fewer kernels: as many as have `most` weights, one at least.
+    #[must_use]
+    pub(crate) fn shortened(&self, most: usize) -> Self {
+        let n_columns = (most / self.n_taps).max(1) * self.n_taps;
+        Self::new(
+            (n_columns.min(self.n_columns()), self.n_taps),
+            self.kernel,
+            self.row,
+        )
     }
 
     /// The columns of a row, from that of an element of a tensor on.

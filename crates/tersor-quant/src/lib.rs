@@ -51,6 +51,6 @@ pub use error::{Error, MAX_LEVELS, Result};
 pub use levels::assign_nearest;
 pub use price::{GridPrices, PRICE_ONE_BIT, RateModel, SequentialPrice, StaticPrices, TrellisPrice};
 pub use report::{Report, entropy_bits};
-pub use sample::{Sample, sample};
+pub use sample::{Sample, sample, sample_rows};
 pub use source::{Sensitivity, Source};
 pub use span::Span;

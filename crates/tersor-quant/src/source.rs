@@ -77,6 +77,11 @@ impl<'a> Source<'a> {
         }
     }
 
+    /// How errors of a row add up, if that matters.
+    pub(crate) fn balance(&self) -> Option<&'a Balance> {
+        self.balance.map(|(balance, _)| balance)
+    }
+
     /// Sums of errors, if they matter, before the first weight.
     pub(crate) fn sums(&self) -> Option<Sums<'a>> {
         self.balance.map(|(balance, first)| Sums::new(balance, first))

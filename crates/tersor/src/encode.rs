@@ -324,19 +324,23 @@ fn raw_group(loaded: &[(Cow<'_, [u8]>, usize)], segments: &[Segment], coder: Cod
 const TABLE_BITS_PER_LEVEL: f64 = 6.0;
 const BITS_PER_TENSOR: f64 = 40.0;
 
-/// Bytes that a file will have, from the counts of its symbols: good to a percent or two.
+/// Bits of symbols with their table, from their counts.
 ///
 /// With an ideal coder symbols cost what order 0 says, or no table is worth its bits; what Huffman codes lose depends on the
 /// counts, so there tables are made.
+fn symbol_bits(report: &Report, coder: Option<Coder>) -> f64 {
+    match coder {
+        None | Some(Coder::Ans) => {
+            let with_table = report.rate_bits + TABLE_BITS_PER_LEVEL * report.levels_in_use as f64;
+            with_table.min(report.n as f64 * (report.counts.len().max(1) as f64).log2())
+        }
+        Some(coder) => estimate_bits(&report.counts, coder),
+    }
+}
+
+/// Bytes that a file will have, from the counts of its symbols: good to a percent or two.
 pub(crate) fn estimate_bytes(designer: &Designer<'_>, design: &Design, coder: Option<Coder>) -> f64 {
-    let ideal = |report: &Report| {
-        let with_table = report.rate_bits + TABLE_BITS_PER_LEVEL * report.levels_in_use as f64;
-        with_table.min(report.n as f64 * (report.counts.len().max(1) as f64).log2())
-    };
-    let bits = |coding: &Coding| match coder {
-        None | Some(Coder::Ans) => ideal(&coding.report),
-        Some(coder) => estimate_bits(&coding.report.counts, coder),
-    };
+    let bits = |coding: &Coding| symbol_bits(&coding.report, coder);
     let each: Vec<f64> = design.codings.par_iter().flatten().map(bits).collect();
     let raw = designer.plan.tensors.iter().zip(designer.tensors());
     let raw = raw.filter(|(plan, _)| matches!(plan.treatment, Treatment::Raw(_)));
@@ -346,8 +350,9 @@ pub(crate) fn estimate_bytes(designer: &Designer<'_>, design: &Design, coder: Op
     (each.iter().sum::<f64>() + about) / 8.0 + raw_bytes as f64 + blob_bytes as f64
 }
 
-/// Bytes of [`estimate_bytes`] that a file will not have, since positions of zeros are coded as gaps: what no count of symbols shows.
-pub(crate) fn estimate_gap_saving_bytes(
+/// Bytes of [`estimate_bytes`] that a file will not have, as its symbols tell: errors that balance change them, and positions of zeros are coded
+/// as gaps, which no count of symbols shows. Negative if it will have more.
+pub(crate) fn estimate_saving_bytes(
     designer: &Designer<'_>,
     design: &Design,
     samples: &Samples,
@@ -364,31 +369,26 @@ pub(crate) fn estimate_gap_saving_bytes(
         if matches!(coding.assigner, Assigner::Symbols(_) | Assigner::Constant) {
             return Ok(0.0);
         }
-        let zero = design
-            .codebooks
-            .get(coding.codebook)
-            .and_then(Codebook::zero_symbol);
-        let Some(zero) = zero else {
-            return Ok(0.0);
+        let is_balanced = matches!(coding.assigner, Assigner::Grid(..)) && designer.is_balanced(index);
+        let codebook = design.codebooks.get(coding.codebook);
+        let is_most = |&zero: &u16| {
+            let n = coding.report.counts.get(usize::from(zero));
+            n.is_some_and(|n| n * 2 >= coding.report.n)
         };
-        let counts = &coding.report.counts;
-        if counts
-            .get(usize::from(zero))
-            .is_none_or(|c| c * 2 < coding.report.n)
-        {
+        let zero = codebook.and_then(Codebook::zero_symbol).filter(is_most);
+        if zero.is_none() && !is_balanced {
             return Ok(0.0);
         }
         let part = designer.part(index, Some(samples))?;
         let source = part.source();
         let mut symbols = vec![0; source.len()];
-        let name = designer.tensors().get(index).map_or("", |info| &info.name);
-        assign(&coding.assigner, 0, &source, &mut symbols).map_err(Error::quantize(name))?;
-        Ok(estimate_gap_saving(
-            counts,
-            &symbols,
-            zero,
-            coder.unwrap_or(Coder::Ans),
-        ))
+        let report = assign(&coding.assigner, 0, &source, &mut symbols)
+            .map_err(Error::quantize(designer.name(index)))?;
+        let report = part.scaled(report);
+        let gaps = zero.map_or(0.0, |zero| {
+            estimate_gap_saving(&report.counts, &symbols, zero, coder.unwrap_or(Coder::Ans))
+        });
+        Ok(symbol_bits(&coding.report, coder) - symbol_bits(&report, coder) + gaps)
     };
     let savings = design.codings.par_iter().enumerate().map(saving);
     Ok(savings.collect::<Result<Vec<f64>>>()?.iter().sum::<f64>() / 8.0)

@@ -4,7 +4,7 @@ use crate::Result;
 use crate::design::Designer;
 use crate::plan::Treatment;
 use rayon::prelude::*;
-use tersor_quant::{Report, Sample, Source, sample};
+use tersor_quant::{Report, Sample, Source, sample_rows};
 
 /// Elements in all samples together. The error of a size is about 1.2 / (bits per weight x sqrt(elements)): 0.1 % at 3 bits,
 /// and most of it is the same at every slope.
@@ -61,7 +61,7 @@ impl Samples {
             }
             let loaded = designer.load(index)?;
             let source = loaded.source();
-            let sample = sample(&[source], wanted);
+            let sample = sample_rows(&source, wanted);
             let factor = source.len() as f64 / sample.source().len().max(1) as f64;
             Ok(Some(Sampled { sample, factor }))
         };

@@ -4,11 +4,11 @@
 //! says by how much they err. So a search makes one or two real files. Sizes are not monotone in the slope, and less so
 //! in the number of levels: every real file within the target is remembered, and the one of least loss is kept.
 //!
-//! Samples know nothing of error feedback and trellises: there they estimate what the same steps give without, which errs by more, and the real
+//! Samples know nothing of error feedback through moments and of trellises: there they estimate what the same steps give without, which errs by more, and the real
 //! files, of which there are fewer, correct it all the same.
 
 use crate::design::{Design, Designer, Knob};
-use crate::encode::{EncodedFile, encode, estimate_bytes, estimate_gap_saving_bytes};
+use crate::encode::{EncodedFile, encode, estimate_bytes, estimate_saving_bytes};
 use crate::feedback;
 use crate::options::Method;
 use crate::progress::{self, SearchProgress};
@@ -27,8 +27,8 @@ const CONTEXT_SHARE: f64 = 0.87;
 const NEAR: f64 = 1e-3;
 /// Where the product of the excesses on both sides is above minus this, the line between them meets the aim closely enough.
 const STRAIGHT: f64 = 1e-4;
-/// Excess below which estimates take gaps into account.
-const GAPS_FROM: f64 = 0.05;
+/// Excess below which estimates take symbols into account, not only how many of each there are.
+const SYMBOLS_FROM: f64 = 0.05;
 /// Most estimates between two real files.
 const MAX_ESTIMATES: usize = 12;
 /// Real files after which estimates are given up.
@@ -142,11 +142,11 @@ impl Search<'_, '_> {
         Ok((self.in_units(bytes, losses.sum()), design))
     }
 
-    /// What the gaps between survivors take off such an estimate.
-    fn gap_saving(&self, design: &Design, samples: &Samples) -> Result<f64> {
+    /// What the symbols themselves take off such an estimate.
+    fn saving(&self, design: &Design, samples: &Samples) -> Result<f64> {
         match self.goal {
             Goal::Bytes(bytes) => {
-                Ok(estimate_gap_saving_bytes(self.designer, design, samples, self.coder)? / bytes)
+                Ok(estimate_saving_bytes(self.designer, design, samples, self.coder)? / bytes)
             }
             Goal::Loss(_) => Ok(0.0),
         }
@@ -238,34 +238,39 @@ fn slopes(search: &mut Search<'_, '_>) -> Result<()> {
     };
     let mut real = secant.clone().forgiving();
     let mut x = start.ln().clamp(ends.0, ends.1);
-    let mut knows_gaps = false;
+    // What symbols tell beyond their counts: looked up first when that is close to the goal, and again where it leads. It matters little to
+    // where to look, and much to the last percent; a real file knows it.
+    let (mut symbols, mut looks) = (0.0, [SYMBOLS_FROM, NEAR].into_iter().peekable());
     for _ in 0..MAX_GUIDED {
         let mut guide = secant.clone();
         // Where the estimates are a straight line between the last two, this is what the next one would say.
         let (mut estimated, mut last) = (-error, f64::INFINITY);
         for _ in 0..MAX_ESTIMATES {
             let (value, design) = search.estimate(Knob::Slope(x.exp()), &samples)?;
-            let without_gaps = response(value);
-            if !knows_gaps && (without_gaps + error).abs() < GAPS_FROM {
-                // They matter little to where to look, and much to the last percent; a real file knows them.
-                error += response(value - search.gap_saving(&design, &samples)?) - without_gaps;
-                knows_gaps = true;
+            let from_counts = response(value);
+            if looks
+                .next_if(|near| (from_counts + error).abs() < *near)
+                .is_some()
+            {
+                let before = symbols;
+                symbols = response(value - search.saving(&design, &samples)?) - from_counts;
+                error += symbols - before;
                 (guide, last) = (secant.clone(), f64::INFINITY);
             }
-            let y = without_gaps + error;
+            let y = from_counts + error;
             guide.add(x, y);
             let Some(next) = guide.next(x).filter(|_| y.abs() > NEAR) else {
-                estimated = without_gaps;
+                estimated = from_counts;
                 break;
             };
             x = next;
             estimated = -error;
-            if (-STRAIGHT..0.0).contains(&(y * last)) {
+            if looks.peek().is_none() && (-STRAIGHT..0.0).contains(&(y * last)) {
                 break;
             }
             last = y;
         }
-        knows_gaps = true;
+        while looks.next().is_some() {}
         let value = search.real(Knob::Slope(x.exp()))?;
         if is_close(value) {
             return Ok(());

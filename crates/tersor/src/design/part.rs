@@ -45,7 +45,7 @@ impl Part<'_, '_> {
     }
 
     /// A report of the part as that of the tensor.
-    pub(super) fn scaled(&self, report: Report) -> Report {
+    pub(crate) fn scaled(&self, report: Report) -> Report {
         match self {
             Part::Whole(_) => report,
             Part::Sample(sampled) => sampled.scaled(&report),
