@@ -47,10 +47,8 @@ fn sizes_are_met_to_a_percent_and_never_exceeded() {
     }
 }
 
-#[test]
-fn gaps_between_survivors_are_foreseen() {
-    // Rows of different scale: at a low rate some are nearly empty, and positions take less than order 0 says.
-    let (rows, columns) = (600u32, 500u32);
+/// Rows of different scale, 600 of 500 weights, in one tensor of a shape.
+fn uneven_rows(shape: &[u64]) -> Checkpoint {
     let mut random = 1u64;
     let mut uniform = || {
         random = random
@@ -58,27 +56,36 @@ fn gaps_between_survivors_are_foreseen() {
             .wrapping_add(1_442_695_040_888_963_407);
         (random >> 40) as f32 / (1 << 24) as f32 - 0.5
     };
-    let weights: Vec<f32> = (0..rows * columns)
-        .map(|i| 2f32.powi((i / columns % 4) as i32) * (uniform() + uniform() + uniform()))
+    let weights: Vec<f32> = (0..600 * 500)
+        .map(|i| 2f32.powi(i / 500 % 4) * (uniform() + uniform() + uniform()))
         .collect();
-    let original = Checkpoint::from_tensors(
-        vec![f32_tensor(
-            "w".into(),
-            vec![rows.into(), columns.into()],
-            &weights,
-        )],
-        Vec::new(),
-        Vec::new(),
-    )
-    .unwrap();
+    let tensor = f32_tensor("w".into(), shape.to_vec(), &weights);
+    Checkpoint::from_tensors(vec![tensor], Vec::new(), Vec::new()).unwrap()
+}
+
+fn first_file_is_close(original: &Checkpoint, bpw: f64) {
     let options = options(Method::Grid, Scope::Tensor).with_coder(Some(tersor_codec::Coder::Ans));
-    let report = compress(&original, options.with_target(Target::Bpw(0.7))).report;
-    let share = report.bpw / 0.7;
+    let report = compress(original, options.with_target(Target::Bpw(bpw))).report;
+    let share = report.bpw / bpw;
     assert!(
         report.n_trials == 1 && share >= 0.99,
-        "{} files made, {share:.4} of the size",
+        "{bpw}: {} files made, {share:.4} of the size",
         report.n_trials
     );
+}
+
+#[test]
+fn gaps_between_survivors_are_foreseen() {
+    // At a low rate some rows are nearly empty, and positions take less than order 0 says.
+    first_file_is_close(&uneven_rows(&[600, 500]), 0.7);
+}
+
+#[test]
+fn what_balance_does_to_symbols_is_foreseen() {
+    let kernels = uneven_rows(&[600, 20, 5, 5]);
+    for bpw in [0.7, 1.5, 2.5] {
+        first_file_is_close(&kernels, bpw);
+    }
 }
 
 #[test]
