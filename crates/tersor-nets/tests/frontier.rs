@@ -8,8 +8,8 @@ use support::lenet::Lenet;
 use tersor::Silent;
 use tersor_data::Augment;
 use tersor_nets::experiments::{
-    ExperimentTask, FileSpec, NoData, PostTraining, Recipe, Records, Trained, check_files, frontier_svg,
-    make_files,
+    ExperimentTask, FileSpec, Ingredients, NoData, PostTraining, Recipe, Records, Trained, check_files,
+    frontier_svg, make_files,
 };
 use tersor_nets::task::{DataOptions, open_data};
 use tersor_nets::{Parameters, open_device};
@@ -116,6 +116,37 @@ fn files_are_made_once_and_found_again_as_they_were() {
     assert_eq!(same, [false, false, true, true]);
     std::fs::write(path(2), b"nothing").unwrap();
     assert!(check_files(&task).is_err());
+}
+
+#[test]
+fn ingredients_are_left_out_one_at_a_time() {
+    let lenet = Lenet::new(Augment::None);
+    let task = lenet.task();
+    let recipe = Ingredients::new(&task, lenet.trained(1), &[40.0]).unwrap();
+    let files = recipe.files();
+    let names: Vec<&str> = files.iter().map(|f| f.name.as_str()).collect();
+    // Nothing is repaired in the whole recipe, so it cannot be left out.
+    let others = [
+        "uncorrected",
+        "original-inputs",
+        "one-pass",
+        "no-trellis",
+        "neither",
+        "ans",
+        "repaired",
+    ];
+    assert_eq!(names[0], "ratio-40-whole");
+    assert_eq!(names[1..], others.map(|name| format!("ratio-40-{name}")));
+    // Another way each, to the same size.
+    let mut made: Vec<Vec<u8>> = Vec::new();
+    for (index, name) in names.iter().enumerate().take(3) {
+        let file = recipe.make(&task, index, &mut |_| ()).unwrap();
+        let ratio = task.network.ratio(file.len() as u64);
+        assert!((40.0..42.0).contains(&ratio), "{name}: {ratio}");
+        assert!(!made.contains(&file), "{name} is as another");
+        made.push(file);
+    }
+    assert!(recipe.make(&task, names.len(), &mut |_| ()).is_err());
 }
 
 #[test]

@@ -34,8 +34,8 @@ fn options(coder: Coder) -> SequentialOptions {
     SequentialOptions {
         coder,
         feedback: FeedbackConfig::default(),
-        rows_per_input: 1000,
         repair: Some(Match::LeastSquares),
+        ..SequentialOptions::default()
     }
 }
 

@@ -22,7 +22,7 @@ pub use comparison::{Comparison, Correlation, Expansion, Panel, Question};
 pub use convergence::{ConvergenceReport, EcsqRun, KMeansRun, Timing, convergence};
 pub use demo::{DemoOptions, DemoReport, demo};
 pub use files::{ExperimentTask, FileSpec, Recipe, check_files, make_files};
-pub use frontier::{NoData, PostTraining, Trained};
+pub use frontier::{Ingredients, NoData, PostTraining, Trained};
 pub use methods::{Measured, MethodRow, PAPER_METHODS};
 pub use picture::{convergence_svg, frontier_svg, panel_svg, table1_svg};
 pub use record::{Checked, Origin, Record, Records, Score};

@@ -30,6 +30,18 @@ use tersor::codec::{Coder, ContextPrices};
 use tersor::feedback::{FeedbackConfig, LayerSymbols};
 use tersor::{Progress, RowScales};
 
+/// Which inputs of a layer its errors are fed back through.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Inputs {
+    /// Those that the original's layer has.
+    Original,
+    /// What reaches the layer that is quantized.
+    Quantized,
+    /// What reaches it, and targets are corrected: with which weights the layer does best what the original does with its own inputs.
+    #[default]
+    Corrected,
+}
+
 /// Settings of all passes.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct SequentialOptions {
@@ -37,6 +49,8 @@ pub struct SequentialOptions {
     pub coder: Coder,
     /// Damping and passes.
     pub feedback: FeedbackConfig,
+    /// Inputs of layers. Default: [`Inputs::Corrected`].
+    pub inputs: Inputs,
     /// Rows of inputs, per input of a layer, that moments are taken of; all if there are fewer.
     pub rows_per_input: usize,
     /// How batch-norm and biases are repaired, if they are.
@@ -51,6 +65,7 @@ impl Default for SequentialOptions {
                 damping: 0.03,
                 ..FeedbackConfig::default()
             },
+            inputs: Inputs::default(),
             rows_per_input: 1000,
             repair: None,
         }

@@ -61,6 +61,9 @@ pub(crate) struct CompressArgs {
     /// Quantize each weight by itself, not on a trellis: faster to make, larger at the same accuracy.
     #[arg(long)]
     pub(crate) no_trellis: bool,
+    /// Which inputs of a layer its errors are fed back through.
+    #[arg(long, value_enum, default_value = "corrected")]
+    pub(crate) inputs: InputsArg,
     /// Added to the diagonal of moments, in units of its mean.
     #[arg(long, value_name = "X", default_value_t = SequentialOptions::default().feedback.damping)]
     pub(crate) damping: f64,
@@ -85,6 +88,17 @@ pub(crate) struct CompressArgs {
     /// Where to.
     #[command(flatten)]
     pub(crate) output: OutputArgs,
+}
+
+/// Inputs of layers.
+#[derive(Clone, Copy, Debug, ValueEnum, PartialEq, Eq)]
+pub(crate) enum InputsArg {
+    /// Those of the original's layer.
+    Original,
+    /// What reaches the layer that is quantized.
+    Quantized,
+    /// What reaches it; and its targets are the weights that do best with it what the original's do with their inputs.
+    Corrected,
 }
 
 /// One of these.

@@ -10,7 +10,7 @@ mod training;
 
 pub(crate) use common::{AugmentArg, OutputArgs, SizeArgs, TaskArgs};
 pub(crate) use demo::DemoArgs;
-pub(crate) use files::{CompressArgs, FinetuneArgs, MatchArg, RepairArg, RepairArgs};
+pub(crate) use files::{CompressArgs, FinetuneArgs, InputsArg, MatchArg, RepairArg, RepairArgs};
 pub(crate) use measuring::{EstimatorArg, EvaluateArgs, SensitivityArgs};
 pub(crate) use reproduce::{ExperimentArg, ReproduceArgs};
 pub(crate) use rewriting::{CanonArgs, FoldArgs};

@@ -11,6 +11,8 @@ pub(crate) enum ExperimentArg {
     Table1,
     /// Small files of a network and how accurate they are.
     Frontier,
+    /// What each part of compression layer by layer brings: files of one size, each without one of them.
+    Ingredients,
     /// Figure 1: accuracy against bits, four quantizers, fixed-length and Huffman codes, without and with fine-tuning.
     Figure1,
     /// Figure 2: the Hessian from all and from 1,000 samples, and the root of Adam's second moments.
@@ -40,6 +42,7 @@ Experiments:
             --weights; AlexNet with a folder that holds ImageNet in train and val
   frontier  small files of a network and how accurate they are: of weights that are given, compressed after training, with --no-data
             without any examples, or with --trained trained to be small; of LeNet-5 also without weights
+  ingredients  a file after training, and what it is like without each of the recipe's parts
   the others files of the weights given that differ in one thing
 
 Examples:
@@ -63,7 +66,7 @@ pub(crate) struct ReproduceArgs {
     /// Folder of the report, its files and the state of trainings.
     #[arg(short, long, value_name = "DIR", value_hint = ValueHint::DirPath)]
     pub(crate) output: PathBuf,
-    /// Ratios of the files of a frontier, or bits per weight of a language model's; otherwise those of the network's recipe.
+    /// Ratios of the files of a frontier or of ingredients, or bits per weight of a language model's; otherwise those of the network's recipe.
     #[arg(long, value_name = "X", value_delimiter = ',')]
     pub(crate) sizes: Vec<f64>,
     /// Train the network to be small, instead of compressing it as it is.

@@ -57,6 +57,7 @@ pub(crate) fn run(args: &CompressArgs, common: &Common) -> anyhow::Result<Status
             trellis: !args.no_trellis,
             ..FeedbackConfig::default()
         },
+        inputs: args.inputs.into(),
         rows_per_input: args.rows,
         repair: args.repair.into(),
     };

@@ -15,7 +15,8 @@ mod train;
 use crate::Status;
 use crate::args::Common;
 use crate::args::net::{
-    AugmentArg, MatchArg, NetCommand, OptimizerArg, OutputArgs, RepairArg, StepArgs, TaskArgs, TrainingArgs,
+    AugmentArg, InputsArg, MatchArg, NetCommand, OptimizerArg, OutputArgs, RepairArg, StepArgs, TaskArgs,
+    TrainingArgs,
 };
 use crate::progress::Bar;
 use anyhow::{Context as _, bail};
@@ -25,6 +26,7 @@ use tersor::codec::{Coder, EncodeOptions, FileReader, Limits, MAGIC, QuantizedCh
 use tersor_data::Augment;
 use tersor_nets::examples::{Examples, Mixed};
 use tersor_nets::graph::{Mode, Network};
+use tersor_nets::sequential::Inputs;
 use tersor_nets::shared::{Match, to_parameters};
 use tersor_nets::task::{DataOptions, DataSets, open_data};
 use tersor_nets::train::{Distillation, EpochReport, Optimizer, Schedule, Teacher, TrainOptions};
@@ -105,6 +107,16 @@ impl From<MatchArg> for Match {
             MatchArg::Mean => Self::Mean,
             MatchArg::Moments => Self::Moments,
             MatchArg::LeastSquares => Self::LeastSquares,
+        }
+    }
+}
+
+impl From<InputsArg> for Inputs {
+    fn from(arg: InputsArg) -> Self {
+        match arg {
+            InputsArg::Original => Self::Original,
+            InputsArg::Quantized => Self::Quantized,
+            InputsArg::Corrected => Self::Corrected,
         }
     }
 }

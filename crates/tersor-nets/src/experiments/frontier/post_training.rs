@@ -25,6 +25,8 @@ pub struct PostTraining {
 struct PerNetwork {
     /// Ratios of the paper, or bits per weight.
     sizes: &'static [f64],
+    /// The one at which ingredients are told apart.
+    middle: f64,
     /// How many examples statistics are gathered on.
     samples: usize,
     repair: Option<Match>,
@@ -47,6 +49,7 @@ struct Weighing {
 
 const IMAGES: PerNetwork = PerNetwork {
     sizes: &[15.0, 18.0, 21.0, 25.0],
+    middle: 21.0,
     samples: 750,
     repair: None,
     weighing: Some(Weighing {
@@ -61,12 +64,14 @@ const IMAGES: PerNetwork = PerNetwork {
 /// More images than there are: they come again, shifted and mirrored.
 const IMAGENET: PerNetwork = PerNetwork {
     sizes: &[9.0, 12.0],
+    middle: 12.0,
     samples: 450,
     repair: Some(Match::Mean),
     weighing: None,
 };
 const TEXT: PerNetwork = PerNetwork {
     sizes: &[3.0, 4.0, 5.0],
+    middle: 4.0,
     samples: 150,
     repair: None,
     weighing: Some(Weighing {
@@ -98,6 +103,69 @@ impl PostTraining {
             split: Split::of(task.network, task.data),
         })
     }
+
+    /// The same for the one size at which ingredients are told apart, unless others are given.
+    ///
+    /// # Errors
+    /// As [`new`](Self::new).
+    pub(super) fn in_the_middle(
+        task: &ExperimentTask<'_>,
+        original: Parameters,
+        sizes: &[f64],
+    ) -> Result<Self> {
+        let recipe = Self::new(task, original, sizes)?;
+        if !sizes.is_empty() {
+            return Ok(recipe);
+        }
+        let middle = [recipe.recipe.middle];
+        Self::new(task, recipe.original, &middle)
+    }
+
+    /// How layers are quantized.
+    pub(super) fn options(&self) -> SequentialOptions {
+        SequentialOptions {
+            repair: self.recipe.repair,
+            ..SequentialOptions::default()
+        }
+    }
+
+    /// Makes one of its files, with settings that are changed.
+    ///
+    /// # Errors
+    /// [`Error::Internal`] if there is no such file; as [`compress`].
+    pub(super) fn compress(
+        &self,
+        task: &ExperimentTask<'_>,
+        index: usize,
+        change: impl Fn(&mut SequentialOptions, &mut CompressOptions),
+    ) -> Result<Vec<u8>> {
+        let Some(file) = self.files.get(index) else {
+            return Err(Error::Internal(format!("there is no file {index}")));
+        };
+        let examples = self.split.calibration(task)?;
+        let mut original = self.original.clone();
+        fold(task.network, &mut original)?;
+        let mut rest = CompressOptions::default();
+        if let Some(weighing) = self.recipe.weighing.filter(|w| file.size <= w.largest) {
+            let estimate = Estimate::new(weighing.estimator, weighing.samples);
+            rest = rest.with_sensitivity(sensitivities(task, &original, estimate, false)?);
+            rest.power = weighing.power;
+            rest.floor = weighing.floor;
+            rest.row_scales = weighing.row_scales;
+        }
+        let mut options = self.options();
+        change(&mut options, &mut rest);
+        let (_, compressed) = compress(
+            task.network,
+            &original,
+            &calibration_batches(&examples, self.recipe.samples, 0)?,
+            task.device,
+            (SequentialTarget::SizeBytes(file.bytes), &options),
+            &rest,
+            task.progress,
+        )?;
+        Ok(compressed.bytes)
+    }
 }
 
 impl Recipe for PostTraining {
@@ -124,33 +192,6 @@ impl Recipe for PostTraining {
     }
 
     fn make(&self, task: &ExperimentTask<'_>, index: usize, _: &mut dyn FnMut(&str)) -> Result<Vec<u8>> {
-        let Some(file) = self.files.get(index) else {
-            return Err(Error::Internal(format!("there is no file {index}")));
-        };
-        let examples = self.split.calibration(task)?;
-        let mut original = self.original.clone();
-        fold(task.network, &mut original)?;
-        let mut rest = CompressOptions::default();
-        if let Some(weighing) = self.recipe.weighing.filter(|w| file.size <= w.largest) {
-            let estimate = Estimate::new(weighing.estimator, weighing.samples);
-            rest = rest.with_sensitivity(sensitivities(task, &original, estimate, false)?);
-            rest.power = weighing.power;
-            rest.floor = weighing.floor;
-            rest.row_scales = weighing.row_scales;
-        }
-        let options = SequentialOptions {
-            repair: self.recipe.repair,
-            ..SequentialOptions::default()
-        };
-        let (_, compressed) = compress(
-            task.network,
-            &original,
-            &calibration_batches(&examples, self.recipe.samples, 0)?,
-            task.device,
-            (SequentialTarget::SizeBytes(file.bytes), &options),
-            &rest,
-            task.progress,
-        )?;
-        Ok(compressed.bytes)
+        self.compress(task, index, |_, _| ())
     }
 }

@@ -3,6 +3,7 @@
 mod comparison;
 mod convergence;
 mod frontier;
+mod ingredients;
 mod table1;
 
 use crate::Status;
@@ -22,6 +23,7 @@ pub(crate) fn run(args: &ReproduceArgs, common: &Common) -> anyhow::Result<Statu
     match args.experiment {
         ExperimentArg::Table1 => table1::run(args, common),
         ExperimentArg::Frontier => frontier::run(args, common),
+        ExperimentArg::Ingredients => ingredients::run(args, common),
         ExperimentArg::Convergence => convergence::run(args, common),
         ExperimentArg::Figure1 => comparison::run(args, common, Question::Figure1),
         ExperimentArg::Figure2 => comparison::run(args, common, Question::Figure2),
