@@ -7,6 +7,7 @@ mod setting;
 
 pub use report::{Table1Network, Table1Report, Table1Row, check_table1};
 
+use crate::examples::Mixed;
 use crate::experiments::files::claim;
 use crate::graph::Network;
 use crate::task::{DataOptions, open_data};
@@ -80,11 +81,15 @@ pub fn table1(
         HeldOut::Training(_) => part(plain.train.as_ref(), n..plain.train.len()),
         HeldOut::EveryTenthTest => "0%10".parse::<Selection>()?.of(plain.test.as_ref())?,
     };
+    let augmented_part = part(augmented.train.as_ref(), 0..n);
+    let mixed = Mixed {
+        examples: &augmented_part,
+    };
     let run = Run {
         network,
         start: options.start.clone(),
         plain: &part(plain.train.as_ref(), 0..n),
-        augmented: &part(augmented.train.as_ref(), 0..n),
+        augmented: if setting.mix { &mixed } else { &augmented_part },
         held_out: &held_out,
         test: plain.test.as_ref(),
         device,

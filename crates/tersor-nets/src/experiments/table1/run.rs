@@ -7,7 +7,7 @@ use crate::examples::Examples;
 use crate::experiments::adam;
 use crate::experiments::methods::{Bench, PAPER_METHODS, lossless_bytes, read};
 use crate::experiments::record::write_json;
-use crate::graph::{Mode, Network};
+use crate::graph::Network;
 use crate::prune::{PruneOptions, Pruner, Scope as PruneScope, Score, apply, masks_of_zeros};
 use crate::sensitivity::{Estimate, write_sensitivities};
 use crate::shared::{FinetuneOptions, to_parameters};
@@ -34,7 +34,7 @@ pub(super) struct Run<'a> {
     pub(super) setting: Setting,
     pub(super) start: Option<Parameters>,
     pub(super) plain: &'a dyn Examples,
-    /// The plain ones, changed in every pass.
+    /// The plain ones, changed in every pass, or mixtures of them.
     pub(super) augmented: &'a dyn Examples,
     pub(super) held_out: &'a dyn Examples,
     pub(super) test: &'a dyn Examples,
@@ -111,13 +111,14 @@ impl Run<'_> {
             Kind::Prune(keep),
             teacher.as_ref(),
         )?;
-        // What a teacher answers with its running statistics is learned with running statistics, not with those of batches, which are noise
-        // to it.
-        let last = TrainOptions {
-            mode: teacher.as_ref().map_or(Mode::Train, |_| Mode::Evaluate),
-            ..adam(augmented, rates[2], seed + 200)
-        };
-        let mut tuned = run("augmented", true, &last, pruned, Kind::Fixed, teacher.as_ref())?;
+        let mut tuned = run(
+            "augmented",
+            true,
+            &adam(augmented, rates[2], seed + 200),
+            pruned,
+            Kind::Fixed,
+            teacher.as_ref(),
+        )?;
         fold(self.network, &mut tuned)?;
         Ok((dense, tuned))
     }

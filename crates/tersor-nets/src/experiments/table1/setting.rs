@@ -32,6 +32,8 @@ pub(super) struct Setting {
     pub(super) rates: [f64; 3],
     /// How the pruned network learns from the one that is pruned, in place of labels: for one that knows its training set by heart.
     pub(super) distillation: Option<Distillation>,
+    /// It answers for mixtures of images.
+    pub(super) mix: bool,
     pub(super) estimate: Estimate,
 }
 
@@ -51,6 +53,7 @@ impl Setting {
                 epochs: [10, 12, 5, 1],
                 rates: [2e-3, 1e-3, 1e-3],
                 distillation: None,
+                mix: false,
                 estimate: Estimate {
                     batch: 100,
                     ..Estimate::new(Estimator::Hessian, ALL)
@@ -63,11 +66,12 @@ impl Setting {
                 augment: Augment::crop_flip(),
                 prunes_augmented: true,
                 epochs: [0, 10, 10, 1],
-                rates: [0.0, 4e-3, 1e-3],
+                rates: [0.0, 4e-3, 2e-3],
                 distillation: Some(Distillation {
                     temperature: 4.0,
                     features: 1000.0,
                 }),
+                mix: true,
                 estimate: Estimate::new(Estimator::Hessian, 5000),
             }),
             // The paper took no Hessian of AlexNet.
@@ -80,6 +84,7 @@ impl Setting {
                 epochs: [0, 6, 3, 1],
                 rates: [0.0, 1e-4, 5e-5],
                 distillation: None,
+                mix: false,
                 estimate: Estimate {
                     batch: 64,
                     ..Estimate::new(Estimator::SqrtAdam, 50_000)
