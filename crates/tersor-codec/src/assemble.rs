@@ -61,7 +61,7 @@ impl EncodedGroup {
     /// Encodes a group of bytes stored losslessly, with `coder` or DEFLATE, whichever is smaller.
     ///
     /// # Errors
-    /// [`Error::Invalid`].
+    /// [`Error::Invalid`](crate::Error::Invalid).
     pub fn raw(segments: Vec<Segment>, parts: &[(&[u8], usize)], coder: Coder) -> Result<Self> {
         let inputs: Vec<SegmentInput<'_>> = parts
             .iter()
@@ -93,7 +93,7 @@ impl EncodedGroup {
     /// Encodes a group of quantized tensors. `parts`: symbols, codebook and dequantizer of each segment.
     ///
     /// # Errors
-    /// [`Error::Invalid`] if a symbol is outside its codebook.
+    /// [`Error::Invalid`](crate::Error::Invalid) if a symbol is outside its codebook.
     pub fn symbols(
         segments: Vec<Segment>,
         parts: &[(&[u16], &Codebook, &Dequantizer<'_>)],
@@ -130,7 +130,7 @@ impl EncodedGroup {
 /// Puts directory and groups together to a file. The directory's own list of groups is replaced.
 ///
 /// # Errors
-/// [`Error::Invalid`] if the groups do not hold the directory's items in order.
+/// [`Error::Invalid`](crate::Error::Invalid) if the groups do not hold the directory's items in order.
 pub fn assemble(mut directory: Directory, groups: &[EncodedGroup]) -> Result<Vec<u8>> {
     directory.groups = groups.iter().map(|g| g.entry.clone()).collect();
     let mut file = encode_header(&directory, file_digest(groups.iter().map(|g| g.digest)))?;
