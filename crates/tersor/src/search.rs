@@ -231,9 +231,7 @@ fn slopes(search: &mut Search<'_, '_>) -> Result<()> {
     let samples = Samples::new(designer)?;
     // How far real files are above what is estimated, in logarithms.
     let mut error = match search.goal {
-        Goal::Bytes(_) if !matches!(search.coder, Some(coder) if coder != Coder::Context) => {
-            CONTEXT_SHARE.ln()
-        }
+        Goal::Bytes(_) if matches!(search.coder, None | Some(Coder::Context)) => CONTEXT_SHARE.ln(),
         _ => 0.0,
     };
     let mut real = secant.clone().forgiving();

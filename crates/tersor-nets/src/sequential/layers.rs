@@ -1,7 +1,7 @@
 //! What is done at each layer while original and quantized network run side by side.
 
 use super::moments::PairMoments;
-use super::{Inputs, LayerReport, Pass, Quantized, SequentialOptions};
+use super::{LayerReport, Pass, Quantized, SequentialOptions};
 use crate::graph::{Network, Node, Op};
 use crate::lockstep::{Sides, Visit};
 use crate::shared::{RepairReport, repair_layer};
@@ -53,17 +53,13 @@ impl Quantize<'_> {
             Some(scales) => Cow::Owned(scales.divided(original.values(parameter))),
             None => Cow::Borrowed(original.values(parameter)),
         };
-        let is_seen = self.options.inputs != Inputs::Original;
-        let inputs = Sides {
-            changed: if is_seen { inputs.changed } else { inputs.original },
-            ..*inputs
-        };
-        let moments = PairMoments::new(&node.op, &inputs, self.options.rows_per_input)?;
+        let wanted = (self.options.inputs, self.options.rows_per_input);
+        let moments = PairMoments::new(&node.op, inputs, wanted)?;
         let sensitivity = sensitivities.get(parameter).copied().unwrap_or(1.0);
         let wrap = |error: &dyn std::fmt::Display| Error::Input(format!("layer {:?}: {error}", node.name));
         let gram = Gram::new(&moments.gram, moments.n_in, moments.block).map_err(|e| wrap(&e))?;
         let layer = Layer {
-            cross: (self.options.inputs == Inputs::Corrected).then_some(&moments.cross[..]),
+            cross: moments.cross.as_deref(),
             sensitivity,
             ..Layer::new(&weights, gram)
         };

@@ -1,5 +1,6 @@
 //! Second moments of what reaches a layer in two networks at once.
 
+use super::Inputs;
 use crate::graph::{Op, Value};
 use crate::lockstep::Sides;
 use crate::sensitivity::{MAX_GRAM, add_products, input_rows};
@@ -10,41 +11,45 @@ use burn::tensor::{Int, Tensor, TensorData};
 pub(super) struct PairMoments {
     pub(super) n_in: usize,
     pub(super) block: usize,
-    /// `[blocks, block, block]`: `E[x x^T]`, x what reaches the changed layer.
+    /// `[blocks, block, block]`: `E[x x^T]`, x what reaches the layer, the changed one unless the original's inputs are wanted.
     pub(super) gram: Vec<f32>,
-    /// In the same shape: `E[x_original x^T]`.
-    pub(super) cross: Vec<f32>,
+    /// In the same shape: `E[x_original x^T]`, if targets are corrected.
+    pub(super) cross: Option<Vec<f32>>,
 }
 
 impl PairMoments {
     /// Moments over all batches; of every k-th row (position of an image or a sequence) where there are more than
     /// `rows_per_input` times the inputs.
-    pub(super) fn new(op: &Op, inputs: &Sides<'_>, rows_per_input: usize) -> Result<Self> {
+    pub(super) fn new(op: &Op, inputs: &Sides<'_>, (which, rows_per_input): (Inputs, usize)) -> Result<Self> {
+        let seen = match which {
+            Inputs::Original => inputs.original,
+            Inputs::Quantized | Inputs::Corrected => inputs.changed,
+        };
         let rows = |value: &Value| {
             input_rows(op, value).ok_or_else(|| Error::Internal("a layer whose inputs have no rows".into()))
         };
-        let first = inputs.changed.first().map(rows).transpose()?;
+        let first = seen.first().map(rows).transpose()?;
         let [n_rows, n_in] = first.map_or([0, 0], |rows| rows.dims());
-        let stride = (n_rows * inputs.changed.len() / (rows_per_input * n_in).max(1)).max(1);
+        let stride = (n_rows * seen.len() / (rows_per_input * n_in).max(1)).max(1);
         let block = n_in.clamp(1, MAX_GRAM);
         let len = n_in.div_ceil(block) * block * block;
-        let (mut gram, mut cross) = (vec![0f64; len], vec![0f64; len]);
+        let mut gram = vec![0f64; len];
+        let mut cross = (which == Inputs::Corrected).then(|| vec![0f64; len]);
         let mut n = 0;
-        for (at, (original, changed)) in inputs.original.iter().zip(inputs.changed).enumerate() {
-            let (original, changed) = (
-                thinned(rows(original)?, stride, at),
-                thinned(rows(changed)?, stride, at),
-            );
-            n += changed.dims()[0];
-            add_products(&mut gram, block, &changed, &changed)?;
-            add_products(&mut cross, block, &original, &changed)?;
+        for (at, (original, seen)) in inputs.original.iter().zip(seen).enumerate() {
+            let seen = thinned(rows(seen)?, stride, at);
+            n += seen.dims()[0];
+            add_products(&mut gram, block, &seen, &seen)?;
+            if let Some(cross) = &mut cross {
+                add_products(cross, block, &thinned(rows(original)?, stride, at), &seen)?;
+            }
         }
         let mean = |sums: Vec<f64>| sums.iter().map(|s| (s / n.max(1) as f64) as f32).collect();
         Ok(Self {
             n_in,
             block,
             gram: mean(gram),
-            cross: mean(cross),
+            cross: cross.map(mean),
         })
     }
 }

@@ -5,6 +5,7 @@ use crate::examples::calibration_batches;
 use crate::experiments::estimates::sensitivities;
 use crate::experiments::files::{ExperimentTask, FileSpec, Recipe};
 use crate::experiments::split::Split;
+use crate::graph::Network;
 use crate::sensitivity::{Estimate, Estimator};
 use crate::sequential::{SequentialOptions, SequentialTarget, compress};
 use crate::shared::Match;
@@ -84,17 +85,23 @@ const TEXT: PerNetwork = PerNetwork {
     }),
 };
 
+impl PerNetwork {
+    fn of(network: &Network) -> Self {
+        match network.name.as_str() {
+            "squeezenet1_1" | "alexnet" => IMAGENET,
+            name if name.starts_with("llama") => TEXT,
+            _ => IMAGES,
+        }
+    }
+}
+
 impl PostTraining {
     /// The recipe for a network, with other sizes if there are any: ratios, or bits per weight of a language model.
     ///
     /// # Errors
     /// [`Error::Input`] for a size that makes no file.
     pub fn new(task: &ExperimentTask<'_>, original: Parameters, sizes: &[f64]) -> Result<Self> {
-        let recipe = match task.network.name.as_str() {
-            "squeezenet1_1" | "alexnet" => IMAGENET,
-            name if name.starts_with("llama") => TEXT,
-            _ => IMAGES,
-        };
+        let recipe = PerNetwork::of(task.network);
         let sizes = if sizes.is_empty() { recipe.sizes } else { sizes };
         Ok(Self {
             original,
@@ -113,12 +120,8 @@ impl PostTraining {
         original: Parameters,
         sizes: &[f64],
     ) -> Result<Self> {
-        let recipe = Self::new(task, original, sizes)?;
-        if !sizes.is_empty() {
-            return Ok(recipe);
-        }
-        let middle = [recipe.recipe.middle];
-        Self::new(task, recipe.original, &middle)
+        let middle = [PerNetwork::of(task.network).middle];
+        Self::new(task, original, if sizes.is_empty() { &middle } else { sizes })
     }
 
     /// How layers are quantized.

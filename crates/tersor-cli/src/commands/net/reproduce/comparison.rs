@@ -8,19 +8,17 @@ use crate::table::{Align, Table};
 use crate::{Status, output};
 use serde::Serialize;
 use tersor_nets::experiments::{
-    Comparison, Correlation, Expansion, Question, Records, check_files, make_files, panel_svg,
+    Comparison, Correlation, Expansion, Question, Records, make_files, panel_svg,
 };
 
 pub(crate) fn run(args: &ReproduceArgs, common: &Common, question: Question) -> anyhow::Result<Status> {
     super::refuse_settings(args, question.name())?;
     let task = Task::open(&args.task, AugmentArg::None)?;
     let bar = Bar::new(common.quiet);
-    let work = super::experiment(&task, args, &bar);
     if args.check {
-        let checked = check_files(&work)?;
-        drop(bar);
-        return super::say_checked(&checked, args.json);
+        return super::check(&task, args, bar);
     }
+    let work = super::experiment(&task, args, &bar);
     let weights = super::weights(args, work.network, question.name())?;
     let comparison = Comparison::new(&work, weights, question)?;
     super::make_folder(&args.output)?;

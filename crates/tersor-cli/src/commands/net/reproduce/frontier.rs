@@ -8,8 +8,8 @@ use crate::{Status, output};
 use anyhow::{bail, ensure};
 use serde::Serialize;
 use tersor_nets::experiments::{
-    ExperimentTask, NoData, PostTraining, Recipe, Records, Saving, SizeAtLoss, Trained, check_files,
-    frontier_svg, make_files, savings, sizes_at_losses,
+    ExperimentTask, NoData, PostTraining, Recipe, Records, Saving, SizeAtLoss, Trained, frontier_svg,
+    make_files, savings, sizes_at_losses,
 };
 use tersor_nets::graph::{Input, Network};
 use tersor_nets::task::network;
@@ -18,12 +18,10 @@ pub(crate) fn run(args: &ReproduceArgs, common: &Common) -> anyhow::Result<Statu
     let augment = Trained::augment(&network(&args.task.net)?);
     let task = Task::open(&args.task, augment)?;
     let bar = Bar::new(common.quiet);
-    let work = super::experiment(&task, args, &bar);
     if args.check {
-        let checked = check_files(&work)?;
-        drop(bar);
-        return super::say_checked(&checked, args.json);
+        return super::check(&task, args, bar);
     }
+    let work = super::experiment(&task, args, &bar);
     let mut beside = Vec::new();
     for path in &args.beside {
         beside.extend(Records::read(path)?.records);

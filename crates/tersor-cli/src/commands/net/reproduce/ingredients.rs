@@ -6,27 +6,20 @@ use crate::commands::net::Task;
 use crate::progress::Bar;
 use crate::{Status, output};
 use anyhow::ensure;
-use tersor_nets::experiments::{Ingredients, Trained, check_files, make_files};
+use tersor_nets::experiments::{Ingredients, Trained, make_files};
 use tersor_nets::task::network;
 
 pub(crate) fn run(args: &ReproduceArgs, common: &Common) -> anyhow::Result<Status> {
-    let has_others = args.trained
-        || args.no_data
-        || !args.beside.is_empty()
-        || !args.seeds.is_empty()
-        || args.epochs.is_some();
     ensure!(
-        !has_others,
+        !super::has_recipe(args),
         "--trained, --no-data, --beside, --seeds and --epochs are not for ingredients, which are of one recipe"
     );
     let task = Task::open(&args.task, Trained::augment(&network(&args.task.net)?))?;
     let bar = Bar::new(common.quiet);
-    let work = super::experiment(&task, args, &bar);
     if args.check {
-        let checked = check_files(&work)?;
-        drop(bar);
-        return super::say_checked(&checked, args.json);
+        return super::check(&task, args, bar);
     }
+    let work = super::experiment(&task, args, &bar);
     let weights = super::weights(args, work.network, "ingredients")?;
     let recipe = Ingredients::new(&work, weights, &args.sizes)?;
     super::make_folder(&args.output)?;

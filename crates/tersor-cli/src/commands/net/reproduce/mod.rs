@@ -16,7 +16,7 @@ use crate::table::{Align, Table};
 use anyhow::{Context as _, ensure};
 use std::path::Path;
 use tersor_nets::Parameters;
-use tersor_nets::experiments::{Checked, ExperimentTask, Question, Record, Speed};
+use tersor_nets::experiments::{Checked, ExperimentTask, Question, Record, Speed, check_files};
 use tersor_nets::graph::Network;
 
 pub(crate) fn run(args: &ReproduceArgs, common: &Common) -> anyhow::Result<Status> {
@@ -51,16 +51,15 @@ fn experiment<'a>(task: &'a Task, args: &'a ReproduceArgs, bar: &'a Bar) -> Expe
     }
 }
 
+/// Whether what belongs to frontiers and tables is asked for, sizes apart.
+fn has_recipe(args: &ReproduceArgs) -> bool {
+    args.trained || args.no_data || !args.beside.is_empty() || !args.seeds.is_empty() || args.epochs.is_some()
+}
+
 /// Refuses what an experiment whose files are given has no use for.
 fn refuse_settings(args: &ReproduceArgs, experiment: &str) -> anyhow::Result<()> {
-    let has_others = args.trained
-        || args.no_data
-        || !args.sizes.is_empty()
-        || !args.beside.is_empty()
-        || !args.seeds.is_empty()
-        || args.epochs.is_some();
     ensure!(
-        !has_others,
+        !has_recipe(args) && args.sizes.is_empty(),
         "--trained, --no-data, --sizes, --beside, --seeds and --epochs are not for {experiment}, whose settings are given"
     );
     Ok(())
@@ -82,6 +81,13 @@ fn seeds(args: &ReproduceArgs) -> &[u64] {
         (true, false) => &[1, 2, 3],
         (true, true) => &[1],
     }
+}
+
+/// Decodes and scores the files of an experiment's folder again, and says what that gave.
+fn check(task: &Task, args: &ReproduceArgs, bar: Bar) -> anyhow::Result<Status> {
+    let checked = check_files(&experiment(task, args, &bar))?;
+    drop(bar);
+    say_checked(&checked, args.json)
 }
 
 /// Says what decoding and scoring files again gave.
