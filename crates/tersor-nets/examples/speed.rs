@@ -9,7 +9,7 @@ use tersor::Silent;
 use tersor_data::{Augment, Images, Normalize};
 use tersor_nets::evaluate::{EvaluateOptions, evaluate};
 use tersor_nets::examples::{Examples, ImageExamples};
-use tersor_nets::graph::{Input, Mode};
+use tersor_nets::graph::Input;
 use tersor_nets::sensitivity::{FisherOptions, fisher, second_order};
 use tersor_nets::train::{Free, Optimizer, Schedule, TrainOptions, Trainer};
 use tersor_nets::{Parameters, Result, models, open_device};
@@ -53,7 +53,7 @@ fn main() -> Result<()> {
             seed: 1,
             optimizer: Optimizer::ADAM,
             schedule: Schedule::Constant { rate: 1e-6 },
-            mode: Mode::Train,
+            batch_statistics: 1.0,
         };
         let started = Instant::now();
         Trainer::new(&network, &parameters, &examples, &device, &options).epoch(

@@ -64,7 +64,7 @@ fn options(epochs: usize) -> TrainOptions {
             warmup: 0.1,
             floor: 0.05,
         },
-        mode: Mode::Train,
+        batch_statistics: 1.0,
     }
 }
 
@@ -90,6 +90,27 @@ fn training_learns_and_moves_running_statistics() {
     assert!(scores.accuracy > 0.9, "{scores:?}");
     let mean = network.parameter("bn1.running_mean").unwrap();
     assert!(parameters.values(mean).iter().any(|m| *m != 0.0));
+}
+
+#[test]
+fn running_statistics_move_while_normalisation_is_by_batches() {
+    let network = tiny();
+    let (examples, device) = (tiny_examples(200, 1), open_device("cpu").unwrap());
+    let mean = network.parameter("bn1.running_mean").unwrap();
+    let options = TrainOptions {
+        batch_statistics: 0.5,
+        ..options(2)
+    };
+    let mut parameters = Parameters::random(&network, 5);
+    let mut trainer = tersor_nets::train::Trainer::new(&network, &parameters, &examples, &device, &options);
+    let mut seen = vec![parameters.clone()];
+    for _ in 0..2 {
+        trainer.epoch(&mut parameters, &mut Free, &Silent).unwrap();
+        seen.push(parameters.clone());
+    }
+    let [start, by_batches, in_use] = [0, 1, 2].map(|i| seen[i].values(mean));
+    assert!(start != by_batches && by_batches == in_use);
+    assert!(seen[1] != seen[2], "weights go on");
 }
 
 #[test]

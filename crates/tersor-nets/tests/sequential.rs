@@ -16,7 +16,8 @@ use tersor_codec::Coder;
 use tersor_nets::evaluate::Scores;
 use tersor_nets::examples::{Batch, Examples as _};
 use tersor_nets::graph::Network;
-use tersor_nets::sequential::{SequentialOptions, SequentialTarget, compress};
+use tersor_nets::prune::{Scope, Score, apply, count, masks};
+use tersor_nets::sequential::{SequentialOptions, SequentialTarget, compress, prune};
 use tersor_nets::shared::Match;
 use tersor_nets::{Device, Parameters, open_device};
 
@@ -82,6 +83,39 @@ fn at_equal_size_the_network_stays_closer_to_the_original_than_without_data() {
         );
         assert!(with < 0.6 * without, "{coder}: {with} beside {without}");
     }
+}
+
+#[test]
+fn pruned_layer_by_layer_it_stays_closer_to_the_original_than_pruned_by_magnitude() {
+    let (network, device) = (small(), open_device("cpu").unwrap());
+    let original = trained(&network, &device);
+    let reference = scores(&network, &original, &device, None);
+    let scope = Scope::WeightsAndBiases;
+    let keep = count(&original, scope).0 / 4;
+    let pruned = prune(
+        &network,
+        &original,
+        (keep, scope),
+        &calibration(),
+        &device,
+        &Silent,
+    )
+    .unwrap();
+    let n = count(&pruned, scope).0;
+    assert!((keep * 98 / 100..=keep).contains(&n), "{n} of {keep}");
+    let mut largest = original.clone();
+    let kept = masks(&original, &Vec::new(), Score::Magnitude, scope, n, &Vec::new()).unwrap();
+    apply(&kept, &mut largest);
+    let [fed, plain] = [&pruned, &largest].map(|parameters| {
+        let scores = scores(&network, parameters, &device, Some(&reference));
+        reference.compare(&scores).unwrap().divergence.unwrap()
+    });
+    eprintln!("divergence {fed:.4}, {plain:.4} by magnitude, {n} weights and biases");
+    assert!(fed < 0.5 * plain, "{fed} beside {plain}");
+    let again = prune(&network, &pruned, (keep, scope), &calibration(), &device, &Silent).unwrap();
+    assert!(again == pruned, "nothing is left to prune");
+    let none = prune(&network, &original, (1, scope), &calibration(), &device, &Silent);
+    assert!(none.unwrap_err().to_string().contains("did not come to 1 "));
 }
 
 #[test]

@@ -13,7 +13,7 @@ use tersor::options::{CompressOptions, Target};
 use tersor::{Compressor, Silent};
 use tersor_codec::{Codebook, Coder, Limits, QuantizedCheckpoint, TensorData};
 use tersor_nets::examples::calibration_batches;
-use tersor_nets::graph::{Mode, Network};
+use tersor_nets::graph::Network;
 use tersor_nets::prune::Score;
 use tersor_nets::sequential::{SequentialOptions, SequentialTarget, compress};
 use tersor_nets::shrink::{
@@ -35,7 +35,7 @@ fn training(epochs: usize, peak: f64) -> TrainOptions {
             warmup: 0.1,
             floor: 0.05,
         },
-        mode: Mode::Train,
+        batch_statistics: 1.0,
     }
 }
 

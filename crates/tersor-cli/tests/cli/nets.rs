@@ -150,6 +150,24 @@ fn a_network_is_trained_measured_compressed_tuned_and_scored() {
 }
 
 #[test]
+fn a_network_is_pruned_layer_by_layer_without_training() {
+    let fixture = trained();
+    let line = |rest: &str| {
+        format!("net prune net.safetensors --net lenet5 --data digits:300 --begin 30% --samples 50 {rest}")
+    };
+    let done = line("--keep 30% --epochs 0 -o begun.safetensors");
+    let said = fixture.succeed(&done.split(' ').collect::<Vec<_>>()).stderr;
+    assert!(
+        said.contains("parameters remain (29.") || said.contains("parameters remain (30."),
+        "{said}"
+    );
+    let less = line("--keep 20% --epochs 0 -o less.safetensors");
+    fixture.fail(&less.split(' ').collect::<Vec<_>>(), "--begin 20%");
+    let more = line("--keep 40% --epochs 1 -o more.safetensors");
+    fixture.fail(&more.split(' ').collect::<Vec<_>>(), "fewer than");
+}
+
+#[test]
 fn what_does_not_fit_is_refused_with_a_remedy() {
     let fixture = trained();
     fixture.fail(

@@ -2,7 +2,7 @@
 
 use super::methods::{Bench, Measured, MethodRow, PAPER_METHODS};
 use crate::examples::Examples;
-use crate::graph::{Mode, Network};
+use crate::graph::Network;
 use crate::prune::{PruneOptions, Pruner, Scope as PruneScope, Score, count};
 use crate::sensitivity::{FisherOptions, Recorded, fisher, write_sensitivities};
 use crate::shared::FinetuneOptions;
@@ -64,7 +64,7 @@ fn adam(epochs: usize, peak: f64, seed: u64) -> TrainOptions {
             warmup: 0.1,
             floor: 0.02,
         },
-        mode: Mode::Train,
+        batch_statistics: 1.0,
     }
 }
 

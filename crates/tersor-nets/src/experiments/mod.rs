@@ -14,7 +14,6 @@ mod speed;
 mod split;
 mod table1;
 
-use crate::graph::Mode;
 use crate::train::{Optimizer, Schedule, TrainOptions};
 
 pub use beside::{Saving, SizeAtLoss, savings, sizes_at_losses};
@@ -41,6 +40,6 @@ fn adam(epochs: usize, peak: f64, seed: u64) -> TrainOptions {
             warmup: 0.1,
             floor: 0.01,
         },
-        mode: Mode::Train,
+        batch_statistics: 1.0,
     }
 }

@@ -1,6 +1,6 @@
 //! What is done at each layer while original and quantized network run side by side.
 
-use super::moments::PairMoments;
+use super::problem::with_problem;
 use super::{LayerReport, Pass, Quantized, SequentialOptions};
 use crate::graph::{Network, Node, Op};
 use crate::lockstep::{Sides, Visit};
@@ -9,7 +9,7 @@ use crate::{Error, Parameters, Result};
 use std::borrow::Cow;
 use tersor::Progress;
 use tersor::codec::{Dtype, TensorInfo};
-use tersor::feedback::{Gram, Layer, Prices, Problem, Span, quantize, step};
+use tersor::feedback::{Prices, Span, quantize, step};
 
 /// Quantizes each convolution and linear layer in view of what reaches it, and repairs what follows.
 pub(super) struct Quantize<'a> {
@@ -53,26 +53,15 @@ impl Quantize<'_> {
             Some(scales) => Cow::Owned(scales.divided(original.values(parameter))),
             None => Cow::Borrowed(original.values(parameter)),
         };
-        let wanted = (self.options.inputs, self.options.rows_per_input);
-        let moments = PairMoments::new(&node.op, inputs, wanted)?;
         let sensitivity = sensitivities.get(parameter).copied().unwrap_or(1.0);
-        let wrap = |error: &dyn std::fmt::Display| Error::Input(format!("layer {:?}: {error}", node.name));
-        let gram = Gram::new(&moments.gram, moments.n_in, moments.block).map_err(|e| wrap(&e))?;
-        let layer = Layer {
-            cross: moments.cross.as_deref(),
-            sensitivity,
-            ..Layer::new(&weights, gram)
-        };
-        let problem = Problem::new(&layer, &self.options.feedback).map_err(|e| wrap(&e))?;
-        let step = step(
-            Span::of_slice(problem.targets()),
-            weights.len() as u64,
-            slope,
-            sensitivity,
-        );
         let quantized = &mut self.quantized;
         let prices = quantized.prices.as_mut().map_or(Prices::Order0, Prices::Context);
-        let mut layer = quantize(&info, &[problem], step, slope, prices)?;
+        let (step, mut layer) =
+            with_problem(node, (&weights, sensitivity), inputs, self.options, |problem| {
+                let span = Span::of_slice(problem.targets());
+                let step = step(span, weights.len() as u64, slope, sensitivity);
+                Ok((step, quantize(&info, &[problem], step, slope, prices)?))
+            })?;
         if let Some(scales) = scales {
             layer = layer.with_scales(scales.clone());
         }

@@ -14,8 +14,11 @@
 
 mod layers;
 mod moments;
+mod problem;
+mod prune;
 mod target;
 
+pub use prune::prune;
 pub(crate) use target::{CLOSE, Passes};
 pub use target::{SequentialTarget, compress};
 

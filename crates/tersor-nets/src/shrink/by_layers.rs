@@ -4,7 +4,7 @@ use super::freeze::Frozen;
 use super::layers::fill;
 use super::{Rounded, SHARE, ShrinkOptions, ShrinkTask, parameter, training};
 use crate::examples::Batch;
-use crate::graph::{Mode, Network};
+use crate::graph::Network;
 use crate::sequential::{CLOSE, Passes, Quantized, SequentialOptions, layer_weights};
 use crate::train::{EpochReport, TrainOptions};
 use crate::{Parameters, Result};
@@ -64,7 +64,7 @@ pub(super) fn by_layers(
         ..SequentialOptions::default()
     };
     let train = TrainOptions {
-        mode: Mode::Evaluate,
+        batch_statistics: 0.0,
         ..options.stage.clone()
     };
     let mut parameters = start;

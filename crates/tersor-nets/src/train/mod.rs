@@ -40,8 +40,20 @@ pub struct TrainOptions {
     pub optimizer: Optimizer,
     /// The learning rate over time.
     pub schedule: Schedule,
-    /// [`Mode::Train`], or [`Mode::Evaluate`] for the function that the network has in use: running statistics stay as they are.
-    pub mode: Mode,
+    /// Share of the training in which normalisation is by the statistics of batches; after it, by the running ones as in use,
+    /// which stay as they are. 1 for all of it, 0 for none.
+    pub batch_statistics: f64,
+}
+
+impl TrainOptions {
+    /// How normalisation works when a share `done` of the training lies behind.
+    fn mode(&self, done: f64) -> Mode {
+        if done < self.batch_statistics {
+            Mode::Train
+        } else {
+            Mode::Evaluate
+        }
+    }
 }
 
 /// The mean loss and accuracy of an epoch's batches while they were trained on.
@@ -210,7 +222,7 @@ impl<'a> Trainer<'a> {
                 network,
                 &weights,
                 &lesson.batch,
-                self.options.mode,
+                self.options.mode(done),
                 &mut lesson.watch(&mut statistics),
                 |logits| Ok(lesson.mark(logits, &mut marks)),
             )?;

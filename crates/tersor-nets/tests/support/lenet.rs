@@ -4,7 +4,7 @@ use tempfile::TempDir;
 use tersor::Silent;
 use tersor_data::Augment;
 use tersor_nets::experiments::ExperimentTask;
-use tersor_nets::graph::{Mode, Network};
+use tersor_nets::graph::Network;
 use tersor_nets::task::{DataOptions, DataSets, network, open_data};
 use tersor_nets::train::{Free, Optimizer, Schedule, TrainOptions, TrainingRun};
 use tersor_nets::{Device, Parameters, open_device};
@@ -50,7 +50,7 @@ impl Lenet {
             seed: 1,
             optimizer: Optimizer::ADAM,
             schedule: Schedule::Constant { rate: 1e-3 },
-            mode: Mode::Train,
+            batch_statistics: 1.0,
         };
         let run = TrainingRun {
             network: &self.network,

@@ -5,7 +5,7 @@ use tersor_codec::{Limits, QuantizedCheckpoint};
 use tersor_data::{Augment, Normalize, digits};
 use tersor_nets::evaluate::{EvaluateOptions, Scores, evaluate};
 use tersor_nets::examples::ImageExamples;
-use tersor_nets::graph::{Builder, Conv, Input, Linear, Mode, Network};
+use tersor_nets::graph::{Builder, Conv, Input, Linear, Network};
 use tersor_nets::shared::to_parameters;
 use tersor_nets::train::{Free, Optimizer, Schedule, TrainOptions, TrainingRun};
 use tersor_nets::{Device, Parameters, fold};
@@ -57,7 +57,7 @@ pub(crate) fn trained(network: &Network, device: &Device) -> Parameters {
             warmup: 0.1,
             floor: 0.05,
         },
-        mode: Mode::Train,
+        batch_statistics: 1.0,
     };
     let run = TrainingRun {
         network,

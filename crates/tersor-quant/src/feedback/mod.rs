@@ -75,6 +75,7 @@ mod iterated;
 mod moment;
 mod panel;
 mod problem;
+mod prune;
 mod schedule;
 mod stage;
 mod trellis;

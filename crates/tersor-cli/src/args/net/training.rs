@@ -1,6 +1,7 @@
 //! Arguments of commands that train.
 
 use super::{AugmentArg, OutputArgs, SizeArgs, TaskArgs};
+use crate::args::values::share;
 use clap::{Args, ValueEnum, ValueHint};
 use std::path::PathBuf;
 use tersor_nets::Selection;
@@ -56,6 +57,9 @@ pub(crate) struct TrainingArgs {
     /// Steps.
     #[command(flatten)]
     pub(crate) steps: StepArgs,
+    /// Share of the training, 0 to 1, in which normalisation is by the statistics of batches; after it, by the running ones as in use.
+    #[arg(long, value_name = "SHARE", default_value_t = 1.0, value_parser = share)]
+    pub(crate) batch_statistics: f64,
     /// File for the state after each epoch; if it is there, the training goes on from it.
     #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
     pub(crate) resume: Option<PathBuf>,
@@ -112,7 +116,8 @@ impl From<ScoreArg> for Score {
 Examples:
   tersor net prune --net lenet5 --data mnist lenet.safetensors --keep 8.55% --epochs 12 -o pruned.safetensors
   tersor net prune --net lenet5 --data mnist lenet.safetensors --keep 2600 --score loss-per-bit --weights-only \\
-      --augment elastic --epochs 40 -o sparse.safetensors")]
+      --augment elastic --epochs 40 -o sparse.safetensors
+  tersor net prune --net resnet32 --data cifar10 resnet32.safetensors --keep 35% --begin 35% --epochs 0 -o pruned.safetensors")]
 pub(crate) struct PruneArgs {
     /// A checkpoint.
     #[arg(value_name = "WEIGHTS", value_hint = ValueHint::AnyPath)]
@@ -129,6 +134,13 @@ pub(crate) struct PruneArgs {
     /// Leave biases alone.
     #[arg(long)]
     pub(crate) weights_only: bool,
+    /// Begin with so many, pruned layer by layer in view of examples: what remains makes good what goes. A number or a share such
+    /// as 26%. Training then goes on from there; with --epochs 0 this is all.
+    #[arg(long, value_name = "N")]
+    pub(crate) begin: Option<String>,
+    /// Training examples that --begin looks at.
+    #[arg(long, value_name = "N", default_value_t = 750, requires = "begin")]
+    pub(crate) samples: usize,
     /// How the rest trains on.
     #[command(flatten)]
     pub(crate) training: TrainingArgs,

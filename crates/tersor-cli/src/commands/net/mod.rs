@@ -25,7 +25,7 @@ use tersor::checkpoint::Checkpoint;
 use tersor::codec::{Coder, EncodeOptions, FileReader, Limits, MAGIC, QuantizedCheckpoint};
 use tersor_data::Augment;
 use tersor_nets::examples::{Examples, Mixed};
-use tersor_nets::graph::{Mode, Network};
+use tersor_nets::graph::Network;
 use tersor_nets::sequential::Inputs;
 use tersor_nets::shared::{Match, to_parameters};
 use tersor_nets::task::{DataOptions, DataSets, open_data};
@@ -200,7 +200,7 @@ fn schedule(steps: &StepArgs, epochs: usize, rate: f64, optimizer: Optimizer) ->
             warmup: 0.1,
             floor: 0.01,
         },
-        mode: Mode::Train,
+        batch_statistics: 1.0,
     }
 }
 
@@ -212,7 +212,10 @@ fn train_options(args: &TrainingArgs) -> TrainOptions {
             weight_decay: 1e-4,
         },
     };
-    schedule(&args.steps, args.epochs, args.steps.rate, optimizer)
+    TrainOptions {
+        batch_statistics: args.batch_statistics,
+        ..schedule(&args.steps, args.epochs, args.steps.rate, optimizer)
+    }
 }
 
 /// Mixtures, if there are any, or the examples themselves.

@@ -7,8 +7,9 @@ use crate::args::net::PruneArgs;
 use crate::progress::Bar;
 use crate::{Status, output};
 use anyhow::{Context as _, bail};
-use tersor_nets::examples::Mixed;
+use tersor_nets::examples::{Mixed, calibration_batches};
 use tersor_nets::prune::{PruneOptions, Pruner, Scope, count};
+use tersor_nets::sequential;
 use tersor_nets::train::TrainingRun;
 
 /// Share of the training in which parameters go.
@@ -17,8 +18,8 @@ const UNTIL: f64 = 0.55;
 const EVERY: usize = 25;
 
 /// `2600` or `8.55%` of `n`.
-pub(super) fn parse_keep(text: &str, n: usize) -> anyhow::Result<usize> {
-    let wrong = || format!("--keep {text}: write a number such as 2600 or a share such as 8.55%");
+pub(super) fn parse_keep(option: &str, text: &str, n: usize) -> anyhow::Result<usize> {
+    let wrong = || format!("{option} {text}: write a number such as 2600 or a share such as 8.55%");
     let keep = match text.strip_suffix('%') {
         Some(share) => {
             let share: f64 = share.trim().parse().with_context(wrong)?;
@@ -30,7 +31,7 @@ pub(super) fn parse_keep(text: &str, n: usize) -> anyhow::Result<usize> {
         None => text.parse().with_context(wrong)?,
     };
     if keep == 0 || keep > n {
-        bail!("--keep {text}: of {n} parameters, 1 to {n} can remain");
+        bail!("{option} {text}: of {n} parameters, 1 to {n} can remain");
     }
     Ok(keep)
 }
@@ -45,8 +46,9 @@ pub(crate) fn run(args: &PruneArgs, common: &Common) -> anyhow::Result<Status> {
         Scope::WeightsAndBiases
     };
     let (_, all) = count(&start, scope);
+    let keep = parse_keep("--keep", &args.keep, all)?;
     let prune = PruneOptions {
-        keep: parse_keep(&args.keep, all)?,
+        keep,
         score: args.score.into(),
         scope,
         until: UNTIL,
@@ -57,6 +59,30 @@ pub(crate) fn run(args: &PruneArgs, common: &Common) -> anyhow::Result<Status> {
     let examples = args.training.steps.examples.of(task.train()?)?;
     let mixed = args.training.steps.mix.then_some(Mixed { examples: &examples });
     let teacher = teacher(&args.training.steps, &start, &task.device)?;
+    let start = match &args.begin {
+        Some(begin) => {
+            let begin = parse_keep("--begin", begin, all)?;
+            anyhow::ensure!(
+                begin >= keep,
+                "--begin leaves {begin} parameters, fewer than the {keep} of --keep"
+            );
+            let batches = calibration_batches(&examples, args.samples, args.training.steps.seed)?;
+            sequential::prune(
+                &task.network,
+                &start,
+                (begin, scope),
+                &batches,
+                &task.device,
+                &bar,
+            )?
+        }
+        None => start,
+    };
+    anyhow::ensure!(
+        options.epochs > 0 || count(&start, scope).0 <= keep,
+        "--epochs 0: parameters go while the network trains; give --epochs, or --begin {}",
+        args.keep
+    );
     let run = TrainingRun {
         network: &task.network,
         examples: trained_on(&examples, mixed.as_ref()),
@@ -92,10 +118,10 @@ mod tests {
 
     #[test]
     fn what_remains_is_a_number_or_a_share() {
-        assert_eq!(parse_keep("2600", 431_080).unwrap(), 2600);
-        assert_eq!(parse_keep("8.55%", 431_080).unwrap(), 36_857);
+        assert_eq!(parse_keep("--keep", "2600", 431_080).unwrap(), 2600);
+        assert_eq!(parse_keep("--keep", "8.55%", 431_080).unwrap(), 36_857);
         for wrong in ["0", "-1", "101%", "0%", "many", "431081"] {
-            assert!(parse_keep(wrong, 431_080).is_err(), "{wrong}");
+            assert!(parse_keep("--keep", wrong, 431_080).is_err(), "{wrong}");
         }
     }
 }

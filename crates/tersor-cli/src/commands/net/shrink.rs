@@ -45,7 +45,7 @@ pub(crate) fn run(args: &ShrinkArgs, common: &Common) -> anyhow::Result<Status> 
     let keep = args
         .keep
         .as_deref()
-        .map(|text| parse_keep(text, all))
+        .map(|text| parse_keep("--keep", text, all))
         .transpose()?;
     let coder: Option<Coder> = args.coder.into();
     let options = ShrinkOptions {
