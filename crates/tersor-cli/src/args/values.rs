@@ -53,12 +53,6 @@ pub(super) fn size(text: &str) -> Result<u64, String> {
     }
 }
 
-/// Parses a share of a whole, from 0 to 1.
-pub(super) fn share(text: &str) -> Result<f64, String> {
-    let share = text.parse().ok().filter(|share| (0.0..=1.0).contains(share));
-    share.ok_or_else(|| "a share is a number from 0 to 1, such as 0.75".to_owned())
-}
-
 /// Which weights share a codebook.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
 pub(crate) enum ScopeArg {

@@ -1,7 +1,6 @@
 //! Arguments of commands that train.
 
 use super::{AugmentArg, OutputArgs, SizeArgs, TaskArgs};
-use crate::args::values::share;
 use clap::{Args, ValueEnum, ValueHint};
 use std::path::PathBuf;
 use tersor_nets::Selection;
@@ -43,6 +42,12 @@ pub(crate) struct StepArgs {
     /// Learn its activations as well: weight of their squared error over their square.
     #[arg(long, value_name = "W", default_value_t = 0.0, requires = "distill")]
     pub(crate) features: f32,
+}
+
+/// Parses a share of a whole, from 0 to 1.
+fn share(text: &str) -> Result<f64, String> {
+    let share = text.parse().ok().filter(|share| (0.0..=1.0).contains(share));
+    share.ok_or_else(|| "a share is a number from 0 to 1, such as 0.75".to_owned())
 }
 
 /// How to train.
