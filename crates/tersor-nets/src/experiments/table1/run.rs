@@ -3,26 +3,21 @@
 use super::report::{Table1Network, Table1Report, Table1Row, report_name};
 use super::setting::Setting;
 use crate::evaluate::{EvaluateOptions, evaluate};
-use crate::examples::{Examples, calibration_batches};
+use crate::examples::Examples;
 use crate::experiments::adam;
 use crate::experiments::methods::{Bench, PAPER_METHODS, lossless_bytes, read};
 use crate::experiments::record::write_json;
 use crate::graph::Network;
 use crate::prune::{PruneOptions, Pruner, Scope as PruneScope, Score, apply, masks_of_zeros};
 use crate::sensitivity::{Estimate, write_sensitivities};
-use crate::sequential;
 use crate::shared::{FinetuneOptions, to_parameters};
 use crate::train::{Constraint, Free, OptimizerState, Schedule, Teacher, TrainOptions, TrainingRun};
 use crate::{Error, Parameters, Result, fold};
 use burn::tensor::Device;
 use std::path::{Path, PathBuf};
 use tersor::Progress;
-use tersor::checkpoint::{Checkpoint, OutputFormat};
 use tersor::options::{Method, Scope};
 use tersor_codec::Coder;
-
-/// Examples that layers are pruned in view of.
-const CALIBRATION: usize = 750;
 
 /// Keeps zeros zero.
 struct Fixed(crate::prune::Masks);
@@ -58,25 +53,6 @@ impl Run<'_> {
     fn teacher(&self, dense: &Parameters) -> Option<Teacher> {
         let new = |how| Teacher::new(dense, how, self.device);
         self.setting.distillation.map(new)
-    }
-
-    /// So many of the parameters, as the paper counts them.
-    fn n_kept(&self, share: f64) -> usize {
-        (share * self.network.n_trainable() as f64).round() as usize
-    }
-
-    /// A network with a share of the parameters, pruned layer by layer, from its file if it is there.
-    fn begun(&self, dense: &Parameters, share: f64, seed: u64) -> Result<Parameters> {
-        let path = self.path(&format!("begun-{seed}.safetensors"));
-        if !path.is_file() {
-            let batches = calibration_batches(self.plain, CALIBRATION, seed)?;
-            let keep = (self.n_kept(share), PruneScope::WeightsAndBiases);
-            let begun = sequential::prune(self.network, dense, keep, &batches, self.device, self.progress)?;
-            begun
-                .to_checkpoint()?
-                .save(&path, OutputFormat::Safetensors, false)?;
-        }
-        Parameters::load(self.network, &Checkpoint::open(&path)?)
     }
 
     /// The dense and the pruned network of one seed, from their files if they are there.
@@ -126,27 +102,19 @@ impl Run<'_> {
             run("dense", false, &options, start, Kind::Dense, None)?
         };
         let teacher = self.teacher(&dense);
-        let train = |epochs, rate, stage| TrainOptions {
-            batch_statistics: self.setting.batch_statistics,
-            ..adam(epochs, rate, seed + stage)
-        };
-        let begun = match self.setting.begin {
-            Some(share) => self.begun(&dense, share, seed)?,
-            None => dense.clone(),
-        };
-        let keep = self.n_kept(self.setting.keep);
+        let keep = (self.setting.keep * self.network.n_trainable() as f64).round() as usize;
         let pruned = run(
             "pruned",
             self.setting.prunes_augmented,
-            &train(prune, rates[1], 100),
-            begun,
+            &adam(prune, rates[1], seed + 100),
+            dense.clone(),
             Kind::Prune(keep),
             teacher.as_ref(),
         )?;
         let mut tuned = run(
             "augmented",
             true,
-            &train(augmented, rates[2], 200),
+            &adam(augmented, rates[2], seed + 200),
             pruned,
             Kind::Fixed,
             teacher.as_ref(),

@@ -30,10 +30,6 @@ pub(super) struct Setting {
     pub(super) epochs: [usize; 4],
     /// Highest rates of learning of the first three.
     pub(super) rates: [f64; 3],
-    /// Share of the parameters that is left layer by layer before pruning goes on in training.
-    pub(super) begin: Option<f64>,
-    /// Share of pruning, and of the stage after it, in which normalisation is by batches.
-    pub(super) batch_statistics: f64,
     /// How the pruned network learns from the one that is pruned, in place of labels: for one that knows its training set by heart.
     pub(super) distillation: Option<Distillation>,
     /// It answers for mixtures of images.
@@ -56,8 +52,6 @@ impl Setting {
                 prunes_augmented: false,
                 epochs: [10, 12, 5, 1],
                 rates: [2e-3, 1e-3, 1e-3],
-                begin: None,
-                batch_statistics: 1.0,
                 distillation: None,
                 mix: false,
                 estimate: Estimate {
@@ -71,15 +65,13 @@ impl Setting {
                 held_out: HeldOut::EveryTenthTest,
                 augment: Augment::crop_flip(),
                 prunes_augmented: true,
-                epochs: [0, 15, 0, 1],
-                rates: [0.0, 4e-3, 0.0],
-                begin: Some(0.27),
-                batch_statistics: 0.75,
+                epochs: [0, 10, 10, 1],
+                rates: [0.0, 4e-3, 2e-3],
                 distillation: Some(Distillation {
                     temperature: 4.0,
                     features: 1000.0,
                 }),
-                mix: false,
+                mix: true,
                 estimate: Estimate::new(Estimator::Hessian, 5000),
             }),
             // The paper took no Hessian of AlexNet.
@@ -91,8 +83,6 @@ impl Setting {
                 prunes_augmented: true,
                 epochs: [0, 6, 3, 1],
                 rates: [0.0, 1e-4, 5e-5],
-                begin: None,
-                batch_statistics: 1.0,
                 distillation: None,
                 mix: false,
                 estimate: Estimate {
