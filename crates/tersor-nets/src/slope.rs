@@ -7,10 +7,8 @@ use tersor::Secant;
 pub(crate) struct SizeSearch {
     /// Most files that are made.
     pub(crate) max_files: usize,
-    /// A file of at least this size, and at most 1, ends the search.
+    /// A file of at least this size, and at most 1, ends the search, which aims at the middle between the two.
     pub(crate) close: f64,
-    /// What is aimed at.
-    pub(crate) aim: f64,
     /// Change of the logarithm of the slope per change of that of the size, to begin with.
     pub(crate) gain: f64,
     /// How far the logarithm of the slope may go, down and up.
@@ -29,6 +27,7 @@ impl SizeSearch {
         start: f64,
         mut at: impl FnMut(f64) -> Result<(f64, T)>,
     ) -> Result<Option<(f64, T)>> {
+        let aim = f64::midpoint(self.close, 1.0);
         let mut x = start.ln();
         let mut secant = Secant::falling((x - self.reach.0, x + self.reach.1), self.gain).forgiving();
         let mut best: Option<(f64, f64, T)> = None;
@@ -45,7 +44,7 @@ impl SizeSearch {
             if (self.close..=1.0).contains(&size) {
                 break;
             }
-            secant.add(x, size.ln() - self.aim.ln());
+            secant.add(x, size.ln() - aim.ln());
             match secant.next(x) {
                 Some(next) => x = next,
                 None => break,
@@ -62,7 +61,6 @@ mod tests {
     const SEARCH: SizeSearch = SizeSearch {
         max_files: 12,
         close: 0.98,
-        aim: 0.99,
         gain: 3.0,
         reach: (12.0, 12.0),
         limit: 1.0,

@@ -6,7 +6,7 @@ mod support;
 
 use proptest::prelude::*;
 use support::layer::{
-    Counting, curvature, entropy, errors, inputs, moment, nearest, output_error, outputs, quadratic,
+    Counting, curvature, entropy, errors, identity, inputs, moment, nearest, output_error, outputs, quadratic,
 };
 use support::{Rng, gaussian, laplacian, pruned};
 use tersor_quant::feedback::{FeedbackConfig, Gram, Layer, Problem, Quantized};
@@ -35,12 +35,6 @@ fn quantize(problem: &Problem, slope: f64, table: &StaticPrices) -> Quantized {
     let reach = table.len() / 2;
     let prices = GridPrices::new(table, -(reach as i32), table.len());
     problem.quantize_static(STEP, slope, &prices).unwrap()
-}
-
-fn identity(n: usize) -> Vec<f32> {
-    (0..n * n)
-        .map(|i| f32::from(u8::from(i % (n + 1) == 0)))
-        .collect()
 }
 
 /// The symbol of least `weight (t - v)^2 + slope * bits` at the prices of `slanted(60)`: all are looked at.

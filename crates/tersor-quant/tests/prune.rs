@@ -1,22 +1,20 @@
 //! Pruning with error feedback: it is the plain choice where inputs are independent, and far better where they are not.
 
 #![allow(clippy::unwrap_used, reason = "helpers of tests may fail a test")]
-#![allow(dead_code, reason = "helpers that other tests use")]
 
 mod support;
 
 use support::gaussian;
-use support::layer::{curvature, inputs, moment, quadratic};
+use support::layer::{curvature, identity, inputs, moment, output_error};
 use tersor_quant::feedback::{FeedbackConfig, Gram, Layer, Problem};
 
-const CONFIG: FeedbackConfig = FeedbackConfig {
-    damping: 0.01,
-    target_damping: 0.02,
-    caution: 1.0,
-    passes: 10,
-    keep_zeros: true,
-    trellis: true,
-};
+fn config(damping: f64) -> FeedbackConfig {
+    FeedbackConfig {
+        damping,
+        passes: 10,
+        ..FeedbackConfig::default()
+    }
+}
 
 fn n_alive(values: &[f32]) -> usize {
     values.iter().filter(|v| **v != 0.0).count()
@@ -29,22 +27,16 @@ fn loss(weights: &[f32], values: &[f32], h: &[f32], n: usize) -> f64 {
         .zip(values)
         .map(|(w, v)| f64::from(w - v))
         .collect();
-    e.chunks_exact(n).map(|e| quadratic(e, h)).sum()
+    output_error(&e, h, n)
 }
 
 #[test]
 fn of_independent_inputs_those_below_the_price_go_and_the_others_stay_as_they_are() {
     let (rows, n, price) = (20, 48, 0.18);
-    let identity: Vec<f32> = (0..n * n)
-        .map(|i| f32::from(u8::from(i % (n + 1) == 0)))
-        .collect();
+    let gram = identity(n);
     let w = gaussian(rows * n, 1);
-    let layer = Layer::new(&w, Gram::new(&identity, n, n).unwrap());
-    let config = FeedbackConfig {
-        damping: 0.0,
-        ..CONFIG
-    };
-    let pruned = Problem::new(&layer, &config).unwrap().prune(price).unwrap();
+    let layer = Layer::new(&w, Gram::new(&gram, n, n).unwrap());
+    let pruned = Problem::new(&layer, &config(0.0)).unwrap().prune(price).unwrap();
     for (&w, &v) in w.iter().zip(&pruned) {
         // Half its square is its loss.
         let lost = 0.5 * f64::from(w) * f64::from(w);
@@ -63,7 +55,7 @@ fn survivors_make_good_what_is_lost() {
     let (w, gram) = (gaussian(rows * n, 3), moment(&x, &x, n));
     let layer = Layer::new(&w, Gram::new(&gram, n, n).unwrap());
     let h = curvature(&gram, n, 0.01);
-    let problem = Problem::new(&layer, &CONFIG).unwrap();
+    let problem = Problem::new(&layer, &config(0.01)).unwrap();
     let mut before = rows * n + 1;
     for price in [0.005, 0.02, 0.08] {
         let pruned = problem.prune(price).unwrap();
@@ -90,7 +82,7 @@ fn nothing_goes_for_nothing_and_zeros_stay() {
     let mut w = gaussian(4 * n, 5);
     w[3] = 0.0;
     let layer = Layer::new(&w, Gram::new(&gram, n, n).unwrap());
-    let problem = Problem::new(&layer, &CONFIG).unwrap();
+    let problem = Problem::new(&layer, &config(0.01)).unwrap();
     let free = problem.prune(0.0).unwrap();
     assert_eq!((free[3], n_alive(&free)), (0.0, 4 * n - 1));
     assert!(w.iter().zip(&free).all(|(w, v)| (w - v).abs() < 1e-2));
@@ -98,5 +90,8 @@ fn nothing_goes_for_nothing_and_zeros_stay() {
     assert!(problem.prune(-1.0).is_err() && problem.prune(f64::NAN).is_err());
     let zeros = vec![0.0; n];
     let layer = Layer::new(&zeros, Gram::new(&gram, n, n).unwrap());
-    assert_eq!(Problem::new(&layer, &CONFIG).unwrap().prune(0.1).unwrap(), zeros);
+    assert_eq!(
+        Problem::new(&layer, &config(0.01)).unwrap().prune(0.1).unwrap(),
+        zeros
+    );
 }

@@ -1,8 +1,8 @@
 //! What is done at each layer while original and quantized network run side by side.
 
-use super::problem::with_problem;
+use super::problem::{layer_at, with_problem};
 use super::{LayerReport, Pass, Quantized, SequentialOptions};
-use crate::graph::{Network, Node, Op};
+use crate::graph::{Network, Node};
 use crate::lockstep::{Sides, Visit};
 use crate::shared::{RepairReport, repair_layer};
 use crate::{Error, Parameters, Result};
@@ -83,17 +83,10 @@ impl Quantize<'_> {
 
 impl Visit for Quantize<'_> {
     fn before(&mut self, index: usize, inputs: &[Sides<'_>], changed: &mut Parameters) -> Result<()> {
-        let network = self.network;
-        let Some(node) = network.nodes.get(index) else {
-            return Ok(());
-        };
-        if let (Op::Conv(_) | Op::Linear(_), Some(&parameter), Some(inputs)) =
-            (&node.op, node.parameters.first(), inputs.first())
-            && self.is_layer.get(parameter) == Some(&true)
-        {
-            self.layer(node, parameter, inputs, changed)?;
+        match layer_at(self.network, self.is_layer, index, inputs) {
+            Some((node, parameter, inputs)) => self.layer(node, parameter, inputs, changed),
+            None => Ok(()),
         }
-        Ok(())
     }
 
     fn after(&mut self, index: usize, outputs: &Sides<'_>, changed: &mut Parameters) -> Result<bool> {

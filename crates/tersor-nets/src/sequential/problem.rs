@@ -2,10 +2,23 @@
 
 use super::SequentialOptions;
 use super::moments::PairMoments;
-use crate::graph::Node;
+use crate::graph::{Network, Node};
 use crate::lockstep::Sides;
 use crate::{Error, Result};
 use tersor::feedback::{Gram, Layer, Problem};
+
+/// The node at an index, its weight and what reaches it, if it is a layer whose weight is worked on.
+pub(super) fn layer_at<'a>(
+    network: &'a Network,
+    is_layer: &[bool],
+    index: usize,
+    inputs: &'a [Sides<'a>],
+) -> Option<(&'a Node, usize, &'a Sides<'a>)> {
+    let node = network.nodes.get(index)?;
+    let &parameter = node.parameters.first()?;
+    let is_worked_on = is_layer.get(parameter) == Some(&true);
+    Some((node, parameter, inputs.first()?)).filter(|_| is_worked_on)
+}
 
 /// Gathers the moments of a layer's inputs and hands on its problem: weights row by row, of a mean sensitivity in loss per
 /// squared weight.

@@ -1,6 +1,6 @@
 //! Pruning layer by layer, in view of data and without training.
 
-use super::problem::with_problem;
+use super::problem::{layer_at, with_problem};
 use super::{SequentialOptions, layer_weights};
 use crate::examples::Batch;
 use crate::graph::Network;
@@ -15,7 +15,6 @@ use tersor::Progress;
 const SEARCH: SizeSearch = SizeSearch {
     max_files: 8,
     close: 0.99,
-    aim: 0.995,
     gain: 2.2,
     reach: (12.0, 12.0),
     limit: 1.0,
@@ -36,15 +35,9 @@ struct Prune<'a> {
 
 impl Visit for Prune<'_> {
     fn before(&mut self, index: usize, inputs: &[Sides<'_>], changed: &mut Parameters) -> Result<()> {
-        let Some((node, inputs)) = self.network.nodes.get(index).zip(inputs.first()) else {
+        let Some((node, parameter, inputs)) = layer_at(self.network, self.is_layer, index, inputs) else {
             return Ok(());
         };
-        let Some(&parameter) = node.parameters.first() else {
-            return Ok(());
-        };
-        if self.is_layer.get(parameter) != Some(&true) {
-            return Ok(());
-        }
         let weights = self.original.values(parameter);
         let pruned = with_problem(node, (weights, 1.0), inputs, self.options, |problem| {
             problem
@@ -73,8 +66,8 @@ fn first_price(network: &Network, original: &Parameters, is_layer: &[bool], keep
     (0.5 * f64::from(least) * f64::from(least)).max(1e-12)
 }
 
-/// Prunes a network to at most `keep` parameters in scope, and at least 99 % of that: weights of convolutions and linear
-/// layers go at one price, layer after layer in view of `batches`, and those that stay make good what is lost
+/// Prunes a network to at most `keep` parameters in scope, and 99 % of that if few passes find them: weights of convolutions
+/// and linear layers go at one price, layer after layer in view of `batches`, and those that stay make good what is lost
 /// ([`tersor::feedback::Problem::prune`]). Biases remain. A network that has no more is given back as it is.
 ///
 /// # Errors

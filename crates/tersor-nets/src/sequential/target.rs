@@ -22,7 +22,6 @@ pub(crate) const CLOSE: f64 = 0.99;
 const SEARCH: SizeSearch = SizeSearch {
     max_files: MAX_PASSES,
     close: CLOSE,
-    aim: 0.995,
     gain: 2.8,
     reach: (12.0, 12.0),
     limit: 1.0,
@@ -122,12 +121,7 @@ impl Passes<'_> {
             }
         };
         let mut pass = 0;
-        let search = SizeSearch {
-            close,
-            aim: f64::midpoint(close, 1.0),
-            ..SEARCH
-        };
-        let found = search.run(start, |slope| {
+        let found = SizeSearch { close, ..SEARCH }.run(start, |slope| {
             pass += 1;
             let found = self.at(slope)?;
             let size = found.1.bytes.len();

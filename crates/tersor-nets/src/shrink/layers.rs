@@ -18,7 +18,6 @@ const PINNED: f32 = 1e30;
 const SEARCH: SizeSearch = SizeSearch {
     max_files: 12,
     close: 0.98,
-    aim: 0.99,
     gain: 3.0,
     reach: (14.0, 9.0),
     limit: 1.0,

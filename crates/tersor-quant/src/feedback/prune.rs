@@ -15,9 +15,9 @@ use crate::error::{Result, not_negative};
 use crate::price::{GridPrices, PRICE_ONE_BIT, RateModel};
 
 /// Steps from 0 to the target of the largest magnitude.
-const STEPS: f32 = 8192.0;
+const STEPS: i32 = 8192;
 /// Levels on either side of zero: what a survivor makes good may take it as many times beyond that target.
-const REACH: i32 = 16 * 8192;
+const REACH: i32 = 16 * STEPS;
 
 /// Nothing for zero, one for every other value.
 struct Survival;
@@ -37,7 +37,7 @@ impl Problem<'_> {
     pub fn prune(&self, price: f64) -> Result<Vec<f32>> {
         not_negative("price", price)?;
         let largest = Span::of_slice(self.targets()).magnitude();
-        let step = largest / STEPS;
+        let step = largest / STEPS as f32;
         if step < f32::MIN_POSITIVE {
             return Ok(vec![0.0; self.targets().len()]);
         }

@@ -20,6 +20,13 @@ pub fn inputs(n: usize, n_in: usize, seed: u64) -> Vec<f32> {
     x
 }
 
+/// The moment of independent inputs of power 1.
+pub fn identity(n: usize) -> Vec<f32> {
+    (0..n * n)
+        .map(|i| f32::from(u8::from(i % (n + 1) == 0)))
+        .collect()
+}
+
 /// `mean a b^T` over samples.
 pub fn moment(a: &[f32], b: &[f32], n_in: usize) -> Vec<f32> {
     let mut sum = vec![0f64; n_in * n_in];

@@ -45,8 +45,18 @@ pub(crate) fn run(args: &PruneArgs, common: &Common) -> anyhow::Result<Status> {
     } else {
         Scope::WeightsAndBiases
     };
-    let (_, all) = count(&start, scope);
+    let (alive, all) = count(&start, scope);
     let keep = parse_keep("--keep", &args.keep, all)?;
+    let begin = args.begin.as_deref();
+    let begin = begin.map(|text| parse_keep("--begin", text, all)).transpose()?;
+    if let Some(begin) = begin.filter(|&begin| begin < keep) {
+        bail!("--begin leaves {begin} parameters, fewer than the {keep} of --keep");
+    }
+    anyhow::ensure!(
+        args.training.epochs > 0 || begin.unwrap_or(alive).min(alive) <= keep,
+        "--epochs 0: parameters go while the network trains; give --epochs, or --begin {}",
+        args.keep
+    );
     let prune = PruneOptions {
         keep,
         score: args.score.into(),
@@ -59,30 +69,14 @@ pub(crate) fn run(args: &PruneArgs, common: &Common) -> anyhow::Result<Status> {
     let examples = args.training.steps.examples.of(task.train()?)?;
     let mixed = args.training.steps.mix.then_some(Mixed { examples: &examples });
     let teacher = teacher(&args.training.steps, &start, &task.device)?;
-    let start = match &args.begin {
+    let start = match begin {
         Some(begin) => {
-            let begin = parse_keep("--begin", begin, all)?;
-            anyhow::ensure!(
-                begin >= keep,
-                "--begin leaves {begin} parameters, fewer than the {keep} of --keep"
-            );
             let batches = calibration_batches(&examples, args.samples, args.training.steps.seed)?;
-            sequential::prune(
-                &task.network,
-                &start,
-                (begin, scope),
-                &batches,
-                &task.device,
-                &bar,
-            )?
+            let begin = (begin, scope);
+            sequential::prune(&task.network, &start, begin, &batches, &task.device, &bar)?
         }
         None => start,
     };
-    anyhow::ensure!(
-        options.epochs > 0 || count(&start, scope).0 <= keep,
-        "--epochs 0: parameters go while the network trains; give --epochs, or --begin {}",
-        args.keep
-    );
     let run = TrainingRun {
         network: &task.network,
         examples: trained_on(&examples, mixed.as_ref()),
