@@ -27,19 +27,19 @@ pub(crate) fn distances(symbols: &[u16], zero: u16) -> Vec<u64> {
     let mut counts = Vec::new();
     let mut gap = 0usize;
     for &symbol in symbols {
-        if symbol == zero {
-            gap += 1;
-            continue;
-        }
+        // Whether a symbol is zero is hard to predict, so that each is counted: zeros not at all.
+        let is_zero = symbol == zero;
         let at = gap.min(LONGEST);
         if at >= counts.len() {
-            counts.resize(at + 1, 0);
+            counts.resize(2 * at + 1, 0);
         }
         if let Some(count) = counts.get_mut(at) {
-            *count += 1;
+            *count += u64::from(!is_zero);
         }
-        gap = 0;
+        gap = if is_zero { gap + 1 } else { 0 };
     }
+    let longest = counts.iter().rposition(|&count| count > 0);
+    counts.truncate(longest.map_or(0, |longest| longest + 1));
     counts
 }
 

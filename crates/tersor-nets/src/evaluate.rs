@@ -124,7 +124,7 @@ impl Scores {
 /// How to evaluate.
 #[derive(Clone, Copy, Debug)]
 pub struct EvaluateOptions<'a> {
-    /// Examples per batch.
+    /// Examples per batch, at most.
     pub batch: usize,
     /// Keeps all logits, to be a reference later.
     pub keep_logits: bool,
@@ -163,7 +163,7 @@ pub fn evaluate(
         logits: Vec::new(),
     };
     progress.start("evaluate", indices.len() as u64);
-    for (at, chunk) in indices.chunks(options.batch.max(1)).enumerate() {
+    for (at, chunk) in indices.chunks(network.input.at_once(options.batch)).enumerate() {
         let batch: Batch = examples.batch(chunk, None)?;
         let logits = logits(network, &weights, &batch)?;
         let rows = logits.losses(&batch.labels);

@@ -16,7 +16,7 @@ pub struct Along {
     pub curvature: f64,
 }
 
-/// Measures both by gradients a step to either side, `batch` examples at a time.
+/// Measures both by gradients a step to either side, `batch` examples at a time, at most.
 ///
 /// `direction` has a value for each of the network's parameters, none for those that do not train; the step is `step` times the
 /// direction. Batches count by their labelled rows.
@@ -35,7 +35,7 @@ pub fn along(
     let indices: Vec<usize> = (0..examples.len()).collect();
     let (mut sums, mut n_rows) = (Along::default(), 0.0);
     progress.start("derivatives along an error", indices.len() as u64);
-    for chunk in indices.chunks(batch.max(1)) {
+    for chunk in indices.chunks(network.input.at_once(batch)) {
         let part = examples.batch(chunk, None)?;
         let derivative = |by: f32| -> Result<f64> {
             let gradients = gradients_beside(network, parameters, &part, device, direction, by)?;

@@ -1,12 +1,13 @@
 //! Assignment at static prices of rows whose errors balance, side by side.
 
 use super::Grid;
-use super::kernel::{Counters, Kernel, PriceAware};
+use super::kernel::{Counters, Kernel, Lines};
 use crate::levels::Tally;
 use crate::price::{RateModel, losses};
 use crate::report::Report;
 use crate::source::{Sensitivity, Source};
 use rayon::prelude::*;
+use std::array::from_fn;
 
 /// Weights of a piece of work, at least, in as many whole rows as are worked on side by side.
 const PIECE: usize = 1 << 14;
@@ -30,7 +31,7 @@ pub(super) fn assign(
     let mut pieces = vec![(0, head)];
     let starts = (begun..).step_by(piece);
     pieces.extend(starts.zip(rest.chunks_mut(piece)));
-    let kernel = Kernel::priced(*grid, &losses);
+    let kernel = Kernel::lines(*grid, &losses);
     let tallies: Vec<Tally> = pieces
         .into_par_iter()
         .map(|(start, out)| assign_rows(&source.slice(start..start + out.len()), &kernel, out))
@@ -39,7 +40,7 @@ pub(super) fn assign(
 }
 
 /// Rows, the first of which may be a part.
-fn assign_rows(source: &Source, kernel: &Kernel<PriceAware>, out: &mut [u16]) -> Tally {
+fn assign_rows(source: &Source, kernel: &Kernel<Lines>, out: &mut [u16]) -> Tally {
     let (begun, row) = source.rows();
     let mut counters = kernel.counters();
     let mut start = 0;
@@ -65,6 +66,8 @@ fn assign_rows(source: &Source, kernel: &Kernel<PriceAware>, out: &mut [u16]) ->
 #[derive(Clone, Copy)]
 struct Scale {
     h: f32,
+    /// 1 / h.
+    inverse_h: f64,
     /// The root of h, and its inverse if there is one.
     root: f64,
     inverse: f64,
@@ -75,6 +78,7 @@ impl Scale {
         let root = f64::from(h).sqrt();
         Self {
             h,
+            inverse_h: f64::from(h).recip(),
             root,
             inverse: if root > 0.0 { root.recip() } else { 0.0 },
         }
@@ -84,7 +88,7 @@ impl Scale {
 /// `N` rows, or a part of one.
 fn side_by_side<const N: usize>(
     source: &Source,
-    kernel: &Kernel<PriceAware>,
+    kernel: &Kernel<Lines>,
     out: &mut [u16],
     counters: &mut Counters,
 ) {
@@ -102,7 +106,7 @@ fn side_by_side<const N: usize>(
 fn by_columns<const N: usize>(
     source: &Source,
     scale: impl Fn(usize) -> Scale,
-    kernel: &Kernel<PriceAware>,
+    kernel: &Kernel<Lines>,
     out: &mut [u16],
     counters: &mut Counters,
 ) {
@@ -112,17 +116,29 @@ fn by_columns<const N: usize>(
     debug_assert!(row <= columns.len(), "rows, or a part of one");
     let (mut of_kernel, mut of_row) = ([0.0; N], [0.0; N]);
     for (k, column) in columns.iter().take(row).enumerate() {
+        let inverse_pivot = column.pivot.recip();
+        // One step for all rows after the other: what is alike in them goes into vectors.
+        let at = |lane: usize| lane * row + k;
+        let w: [f32; N] = from_fn(|lane| weights[at(lane)]);
+        let scales: [Scale; N] = from_fn(|lane| scale(at(lane)));
+        let targets: [f32; N] = from_fn(|lane| {
+            let add = column.share(of_kernel[lane], of_row[lane]) * scales[lane].inverse;
+            (f64::from(w[lane]) + add) as f32
+        });
+        let nearest: [u32; N] = from_fn(|lane| kernel.nearest_symbol(targets[lane]));
+        let symbols: [u32; N] = from_fn(|lane| {
+            let inverse_h = scales[lane].inverse_h * inverse_pivot;
+            kernel.choose_or_zero(w[lane], (targets[lane], nearest[lane]), inverse_h)
+        });
+        let errors: [f32; N] = from_fn(|lane| w[lane] - kernel.value(symbols[lane]));
         for lane in 0..N {
-            let at = lane * row + k;
-            let (w, scale) = (weights[at], scale(at));
-            let add = column.share(of_kernel[lane], of_row[lane]) * scale.inverse;
-            let target = (f64::from(w) + add) as f32;
-            let (symbol, value) = kernel.priced_or_zero(w, target, scale.h * column.pivot as f32);
-            counters.add_one(lane, symbol, w - value, scale.h);
-            let error = f64::from(w - value) * scale.root;
+            let error = f64::from(errors[lane]) * scales[lane].root;
             of_kernel[lane] += error;
             of_row[lane] += error;
-            out[at] = symbol as u16;
+        }
+        for lane in 0..N {
+            counters.add_one(lane, symbols[lane], errors[lane], scales[lane].h);
+            out[at(lane)] = symbols[lane] as u16;
         }
         if column.is_last {
             of_kernel = [0.0; N];
@@ -184,14 +200,15 @@ mod tests {
 
     /// Each weight in turn, by the sums that other quantizers use.
     fn one_by_one(source: &Source, grid: &Grid, losses: &[f64]) -> Vec<u16> {
-        let kernel = Kernel::priced(*grid, losses);
+        let kernel = Kernel::lines(*grid, losses);
         let mut sums = source.sums().unwrap();
         let symbol = |(at, &w): (usize, &f32)| {
             let scale = Scale::new(source.h.at(at));
             let (add, pivot) = sums.next();
             let target = (f64::from(w) + add * scale.inverse) as f32;
-            let (symbol, value) = kernel.priced_or_zero(w, target, scale.h * pivot as f32);
-            sums.push(f64::from(w - value) * scale.root);
+            let nearest = kernel.nearest_symbol(target);
+            let symbol = kernel.choose_or_zero(w, (target, nearest), scale.inverse_h * pivot.recip());
+            sums.push(f64::from(w - kernel.value(symbol)) * scale.root);
             symbol as u16
         };
         source.weights.iter().enumerate().map(symbol).collect()

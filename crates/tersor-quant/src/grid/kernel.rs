@@ -1,10 +1,11 @@
 //! The inner loops: blocks of weights to symbols, losses and counts.
 //!
 //! A block is rounded by a loop without branches that the compiler turns into vector code; then each weight
-//! chooses among its candidates by selects; then the symbols are counted in several interleaved tables, because
-//! most weights share few symbols and a counter is not ready again at once.
+//! chooses among its candidates by selects, since what it chooses is hard to predict; then the symbols are counted in
+//! several interleaved tables, because most weights share few symbols and a counter is not ready again at once.
 
 use std::cmp::Ordering;
+use std::hint::select_unpredictable;
 
 use super::Grid;
 use crate::levels::Tally;
@@ -61,6 +62,42 @@ struct Cell {
     inward_below: f32,
     /// Magnitude below which they go to zero.
     zero_below: f32,
+    inward_symbol: u32,
+}
+
+/// [`Thresholds`] for sensitivities that change from weight to weight by known factors: those of a cell in terms of the inverse of h.
+pub(super) struct Lines {
+    rows: Vec<LineCell>,
+    zero_symbol: u32,
+    /// Whether that symbol's value is zero.
+    has_zero: bool,
+}
+
+/// What a threshold is in terms of the inverse of h.
+#[derive(Clone, Copy)]
+struct Line {
+    at_none: f64,
+    slope: f64,
+}
+
+impl Line {
+    /// No weight is below it.
+    const NEVER: Line = Line {
+        at_none: f64::NEG_INFINITY,
+        slope: 0.0,
+    };
+
+    #[inline]
+    fn at(self, inverse_h: f64) -> f64 {
+        self.at_none + self.slope * inverse_h
+    }
+}
+
+/// [`Cell`] in terms of the inverse of h; zero must be cheaper than the cell's own level and than its neighbour.
+#[derive(Clone, Copy)]
+struct LineCell {
+    inward_below: Line,
+    zero_below: [Line; 2],
     inward_symbol: u32,
 }
 
@@ -127,31 +164,21 @@ impl Kernel<PriceAware> {
             },
         }
     }
-
-    /// Symbol and value of a weight that is to come as near to a target as its price allows; what is zero stays zero.
-    #[inline]
-    pub(super) fn priced_or_zero(&self, w: f32, target: f32, h: f32) -> (u32, f32) {
-        let zero = &self.choice.zero;
-        if w == 0.0 && zero.inward_value == 0.0 {
-            return (self.choice.zero_symbol, 0.0);
-        }
-        let (index, value) = self.rounding.index_and_value(target);
-        let nearest = (integer(index) - self.grid.first) as u32;
-        let symbol = self.choice.best(target, h, nearest, value);
-        (symbol, self.grid.value(symbol))
-    }
 }
 
-impl Kernel<Thresholds> {
-    /// As [`Kernel::priced`], for weights that all have the sensitivity `h`.
-    pub(super) fn thresholds(grid: Grid, losses: &[f64], h: f32) -> Self {
+impl Kernel<Lines> {
+    /// `losses[symbol]` is the price of a symbol in units of loss.
+    pub(super) fn lines(grid: Grid, losses: &[f64]) -> Self {
         let zero_symbol = grid.zero_symbol();
         // Of levels v > a >= 0, a is cheaper at magnitudes w where
         // h/2 (w - a)^2 + price(a) < h/2 (w - v)^2 + price(v).
         let below = |own: usize, other: usize| {
             let value = |s: usize| f64::from(grid.value(s as u32)).abs();
             let (v, a) = (value(own), value(other));
-            (f64::midpoint(v, a) + (losses[own] - losses[other]) / (f64::from(h) * (v - a))) as f32
+            Line {
+                at_none: f64::midpoint(v, a),
+                slope: (losses[own] - losses[other]) / (v - a),
+            }
         };
         let row = |s: usize| {
             let inward = match s.cmp(&zero_symbol) {
@@ -160,17 +187,16 @@ impl Kernel<Thresholds> {
                 Ordering::Greater => s - 1,
             };
             let (inward_below, zero_below) = if s == zero_symbol {
-                (f32::NEG_INFINITY, f32::NEG_INFINITY)
+                (Line::NEVER, [Line::NEVER; 2])
             } else if inward == zero_symbol {
-                (below(s, zero_symbol), below(s, zero_symbol))
+                (below(s, zero_symbol), [below(s, zero_symbol); 2])
             } else {
-                // Zero must be cheaper than the neighbour, too.
                 (
                     below(s, inward),
-                    below(s, zero_symbol).min(below(inward, zero_symbol)),
+                    [below(s, zero_symbol), below(inward, zero_symbol)],
                 )
             };
-            Cell {
+            LineCell {
                 inward_below,
                 zero_below,
                 inward_symbol: inward as u32,
@@ -179,9 +205,62 @@ impl Kernel<Thresholds> {
         Kernel {
             grid,
             rounding: grid.rounding(),
-            choice: Thresholds {
+            choice: Lines {
                 rows: (0..losses.len()).map(row).collect(),
                 zero_symbol: zero_symbol as u32,
+                has_zero: grid.value(zero_symbol as u32) == 0.0,
+            },
+        }
+    }
+
+    /// The symbol nearest to a weight.
+    #[inline]
+    pub(super) fn nearest_symbol(&self, w: f32) -> u32 {
+        (integer(self.rounding.index_and_value(w).0) - self.grid.first) as u32
+    }
+
+    /// The symbol of a weight that is to come as near to a target, which `nearest` is nearest to, as its price allows; what is zero stays
+    /// zero.
+    #[inline]
+    pub(super) fn choose_or_zero(&self, w: f32, (target, nearest): (f32, u32), inverse_h: f64) -> u32 {
+        let lines = &self.choice;
+        let row = &lines.rows[nearest as usize];
+        let magnitude = f64::from(target.abs());
+        let inward = magnitude < row.inward_below.at(inverse_h);
+        let [own, neighbour] = row.zero_below.map(|line| line.at(inverse_h));
+        let zero_below = select_unpredictable(own < neighbour, own, neighbour);
+        let is_zero = (magnitude < zero_below) | ((w == 0.0) & lines.has_zero);
+        let symbol = select_unpredictable(inward, row.inward_symbol, nearest);
+        select_unpredictable(is_zero, lines.zero_symbol, symbol)
+    }
+
+    /// The value of a symbol.
+    #[inline]
+    pub(super) const fn value(&self, symbol: u32) -> f32 {
+        self.grid.value(symbol)
+    }
+}
+
+impl Kernel<Thresholds> {
+    /// As [`Kernel::priced`], for weights that all have the sensitivity `h`.
+    pub(super) fn thresholds(grid: Grid, losses: &[f64], h: f32) -> Self {
+        let Kernel {
+            rounding,
+            choice: lines,
+            ..
+        } = Kernel::lines(grid, losses);
+        let inverse = f64::from(h).recip();
+        let row = |row: &LineCell| Cell {
+            inward_below: row.inward_below.at(inverse) as f32,
+            zero_below: row.zero_below[0].at(inverse).min(row.zero_below[1].at(inverse)) as f32,
+            inward_symbol: row.inward_symbol,
+        };
+        Kernel {
+            grid,
+            rounding,
+            choice: Thresholds {
+                rows: lines.rows.iter().map(row).collect(),
+                zero_symbol: lines.zero_symbol,
             },
         }
     }
@@ -225,9 +304,8 @@ impl PriceAware {
         let inward = loss(row.inward_value) + row.inward;
         // The row of the zero symbol is its own neighbour.
         let zero = loss(self.zero.inward_value) + self.zero.own;
-        let closer = u32::from(inward < own);
-        let none = u32::from(zero < inward) & u32::from(zero < own);
-        select(none, self.zero_symbol, select(closer, row.inward_symbol, nearest))
+        let symbol = select_unpredictable(inward < own, row.inward_symbol, nearest);
+        select_unpredictable((zero < inward) & (zero < own), self.zero_symbol, symbol)
     }
 }
 
@@ -244,25 +322,19 @@ impl Choice for Thresholds {
     fn choose(&self, grid: &Grid, w: &[f32], _: Option<&[f32]>, symbols: &mut [u32], values: &mut [f32]) {
         for (&w, symbol) in w.iter().zip(symbols.iter_mut()) {
             let row = &self.rows[*symbol as usize];
-            let inward = u32::from(w.abs() < row.inward_below);
-            let none = u32::from(w.abs() < row.zero_below);
-            *symbol = select(none, self.zero_symbol, select(inward, row.inward_symbol, *symbol));
+            let inward = select_unpredictable(w.abs() < row.inward_below, row.inward_symbol, *symbol);
+            *symbol = select_unpredictable(w.abs() < row.zero_below, self.zero_symbol, inward);
         }
         write_values(grid, symbols, values);
     }
 }
 
-/// `a` if `first` is 1, `b` if it is 0: without a branch, since what weights choose is hard to predict.
-#[inline]
-const fn select(first: u32, a: u32, b: u32) -> u32 {
-    b ^ ((a ^ b) & first.wrapping_neg())
-}
-
 /// Counts and losses of one thread.
 pub(super) struct Counters {
     n_levels: usize,
+    /// A power of two: one if there are many levels.
     n_tables: usize,
-    /// Table after table; one if there are many levels.
+    /// Table after table.
     counts: Vec<u64>,
     weighted: [f64; LANES],
     squared: [f64; LANES],
@@ -319,7 +391,7 @@ impl Counters {
         let d2 = f64::from(d) * f64::from(d);
         self.squared[lane % LANES] += d2;
         self.weighted[lane % LANES] += f64::from(h) * d2;
-        let table = lane % self.n_tables;
+        let table = lane & (self.n_tables - 1);
         self.counts[table * self.n_levels + symbol as usize] += 1;
     }
 
@@ -345,7 +417,7 @@ impl Counters {
     }
 }
 
-impl<C: Choice> Kernel<C> {
+impl<C> Kernel<C> {
     pub(super) fn counters(&self) -> Counters {
         let n_levels = self.grid.n_levels;
         let n_tables = if n_levels <= INTERLEAVED { LANES } else { 1 };
@@ -357,7 +429,9 @@ impl<C: Choice> Kernel<C> {
             squared: [0.0; LANES],
         }
     }
+}
 
+impl<C: Choice> Kernel<C> {
     /// Adds all weights of a source to the counters and writes their symbols if asked to.
     pub(super) fn run(&self, source: &Source, out: Option<&mut [u16]>, counters: &mut Counters) {
         let mut out = out;
@@ -418,4 +492,47 @@ impl<C: Choice> Kernel<C> {
 /// A range of the output, if there is one.
 fn part<'a>(out: &'a mut Option<&mut [u16]>, start: usize, len: usize) -> Option<&'a mut [u16]> {
     out.as_mut().map(|out| &mut out[start..start + len])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// By losses, by thresholds and by lines weights choose the same.
+    #[test]
+    fn choices_agree() {
+        let weights: Vec<f32> = (-700..700).map(|i| i as f32 * 1.37e-3).collect();
+        for (first, n_levels) in [(-6, 14), (2, 5), (-9, 5), (0, 7)] {
+            let grid = Grid {
+                step: 0.1,
+                first,
+                n_levels,
+            };
+            let losses: Vec<f64> = (0..n_levels)
+                .map(|s| 0.004 * f64::from((7 * s as u32) % 5))
+                .collect();
+            let (priced, lines) = (Kernel::priced(grid, &losses), Kernel::lines(grid, &losses));
+            for h in [1e-6, 0.3, 2.0, 5.0] {
+                let thresholds = Kernel::thresholds(grid, &losses, h);
+                let nearest: Vec<u32> = weights.iter().map(|&w| lines.nearest_symbol(w)).collect();
+                let values: Vec<f32> = nearest.iter().map(|&s| grid.value(s)).collect();
+                let h_of_each = vec![h; weights.len()];
+                let by = |choice: &dyn Fn(&mut [u32], &mut [f32])| {
+                    let (mut symbols, mut values) = (nearest.clone(), values.clone());
+                    choice(&mut symbols, &mut values);
+                    symbols
+                };
+                let by_losses = by(&|s, v| priced.choice.choose(&grid, &weights, Some(&h_of_each), s, v));
+                let by_thresholds = by(&|s, v| thresholds.choice.choose(&grid, &weights, None, s, v));
+                let inverse_h = f64::from(h).recip();
+                let by_lines = weights.iter().zip(&nearest);
+                let by_lines: Vec<u32> = by_lines
+                    .map(|(&w, &nearest)| lines.choose_or_zero(w, (w, nearest), inverse_h))
+                    .collect();
+                assert_eq!(by_losses, by_thresholds, "{first} {h}");
+                assert_eq!(by_losses, by_lines, "{first} {h}");
+                assert_ne!(by_losses, nearest, "{first} {h}: prices must matter");
+            }
+        }
+    }
 }
