@@ -10,6 +10,7 @@ repaired by `tersor net repair`, which nncodec does not do. README.md beside thi
 """
 
 import argparse
+import ast
 import importlib.metadata
 import json
 import subprocess
@@ -28,14 +29,14 @@ sys.path[:] = [p for p in sys.path if Path(p).resolve() != Path(__file__).resolv
 RUNS = 5
 
 
-def nncodec(net, qp, nonweight_qp, out):
+def nncodec(net, options, out):
     """Writes what nncodec makes of a checkpoint's floats, the others as they are; returns the bytes of its stream and
     how long it took."""
     from nncodec.nn import decode, encode
 
     tensors = load_file(net)
     floats = {k: np.ascontiguousarray(t, dtype=np.float32) for k, t in tensors.items() if t.dtype.kind == "f" and t.ndim}
-    settings = {"qp": qp, "nonweight_qp": nonweight_qp, "verbose": False, "results": str(out.parent)}
+    settings = options | {"verbose": False, "results": str(out.parent)}
     start = time.perf_counter()
     stream = encode(floats, args=settings)
     made_s, decode_s = time.perf_counter() - start, float("inf")
@@ -85,11 +86,23 @@ class Bench:
         return repaired
 
 
+def option(text):
+    """NAME=VALUE, the value a Python literal or a word."""
+    name, separator, value = text.partition("=")
+    if not name or not separator:
+        raise argparse.ArgumentTypeError(f"{text!r} is not NAME=VALUE")
+    try:
+        return name, ast.literal_eval(value)
+    except (ValueError, SyntaxError):
+        return name, value
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("net", type=Path)
     parser.add_argument("--qp", type=int, nargs="+", default=[-28, -24, -20, -16])
     parser.add_argument("--nonweight-qp", type=int, default=-75, help="of biases and normalisation; -40 makes files 2 %% smaller")
+    parser.add_argument("--set", type=option, nargs="+", default=[], metavar="NAME=VALUE", help="other options of nncodec, as opt_qp=True")
     parser.add_argument("--tersor", default="target/release/tersor")
     parser.add_argument("--examples", nargs="+", default=["0.."])
     parser.add_argument("--records", type=Path)
@@ -97,15 +110,16 @@ def main():
     parser.add_argument("task", nargs="+", help="options of `tersor net evaluate`, after --")
     args = parser.parse_args()
     bench = Bench(args)
-    version = importlib.metadata.version("nncodec")
+    others = dict(args.set)
+    program = " ".join(["nncodec", importlib.metadata.version("nncodec"), *(f"{name}={value}" for name, value in others.items())])
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         decoded, made = folder / "nncodec.safetensors", folder / "made.tersor"
         for qp in args.qp:
-            size, speed = nncodec(args.net, qp, args.nonweight_qp, decoded)
-            bench.measure(f"nncodec {version}", size, decoded, speed)
+            size, speed = nncodec(args.net, {"qp": qp, "nonweight_qp": args.nonweight_qp} | others, decoded)
+            bench.measure(program, size, decoded, speed)
             if args.repair:
-                bench.measure(f"nncodec {version}, normalisation repaired", size, bench.repaired(decoded, folder))
+                bench.measure(f"{program}, normalisation repaired", size, bench.repaired(decoded, folder))
             if not args.records:
                 run(args.tersor, "compress", args.net, "--size", size, "-f", "-o", made, "--quiet")
                 bench.measure("tersor without data", made.stat().st_size, made)

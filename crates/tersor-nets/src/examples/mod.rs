@@ -7,7 +7,7 @@ pub use folder::FolderExamples;
 pub use mixed::Mixed;
 
 use crate::Result;
-use crate::graph::Value;
+use crate::graph::{Network, Value};
 use burn::tensor::{Device, Tensor, TensorData};
 use tersor_data::{Augment, Batches, Images, Key, Normalize};
 
@@ -74,15 +74,21 @@ pub trait Examples: Sync {
     }
 }
 
-/// Examples per batch of calibration.
+/// Examples per batch of calibration, at most.
 const CALIBRATION_BATCH: usize = 50;
 
-/// Batches of about `samples` examples in random order, as they are. Where that is more than there are and they are augmented,
+/// Batches of about `samples` examples for a network, in random order, as they are. Where that is more than there are and they are augmented,
 /// they come again, changed; otherwise each comes at most once.
 ///
 /// # Errors
 /// As [`Examples::batch`].
-pub fn calibration_batches(examples: &dyn Examples, samples: usize, seed: u64) -> Result<Vec<Batch>> {
+pub fn calibration_batches(
+    network: &Network,
+    examples: &dyn Examples,
+    samples: usize,
+    seed: u64,
+) -> Result<Vec<Batch>> {
+    let batch = network.input.at_once(CALIBRATION_BATCH);
     let n_passes = if examples.is_augmented() {
         samples.div_ceil(examples.len().max(1)) as u64
     } else {
@@ -90,12 +96,12 @@ pub fn calibration_batches(examples: &dyn Examples, samples: usize, seed: u64) -
     };
     let pass = |epoch: u64| {
         let key = (epoch > 0).then_some(Key { seed, epoch });
-        let batches = Batches::shuffled(examples.len(), CALIBRATION_BATCH, seed, epoch);
+        let batches = Batches::shuffled(examples.len(), batch, seed, epoch);
         batches.map(move |indices| examples.batch(&indices, key))
     };
     (0..n_passes)
         .flat_map(pass)
-        .take(samples.div_ceil(CALIBRATION_BATCH))
+        .take(samples.div_ceil(batch))
         .collect()
 }
 

@@ -47,7 +47,8 @@ pub(crate) fn run(args: &CompressArgs, common: &Common) -> anyhow::Result<Status
     if !args.no_fold {
         tersor_nets::fold(&task.network, &mut original)?;
     }
-    let batches = calibration_batches(&args.examples.of(task.calibration())?, args.samples, args.seed)?;
+    let examples = args.examples.of(task.calibration())?;
+    let batches = calibration_batches(&task.network, &examples, args.samples, args.seed)?;
     let coder: Option<Coder> = args.coder.into();
     let options = SequentialOptions {
         coder: coder.unwrap_or(Coder::Context),

@@ -13,7 +13,8 @@ pub(crate) fn run(args: &RepairArgs, common: &Common) -> anyhow::Result<Status> 
     let task = Task::open(&args.task, AugmentArg::None)?;
     let original = open_weights(&task.network, &args.original)?;
     let (mut quantized, coder) = open_quantized(&args.file)?;
-    let batches = calibration_batches(&args.examples.of(task.calibration())?, args.samples, args.seed)?;
+    let examples = args.examples.of(task.calibration())?;
+    let batches = calibration_batches(&task.network, &examples, args.samples, args.seed)?;
     let bar = Bar::new(common.quiet);
     let report = repair(
         &task.network,
