@@ -27,7 +27,7 @@ pub(crate) fn distances(symbols: &[u16], zero: u16) -> Vec<u64> {
     let mut counts = Vec::new();
     let mut gap = 0usize;
     for &symbol in symbols {
-        // Whether a symbol is zero is hard to predict, so that each is counted: zeros not at all.
+        // Whether a symbol is zero is hard to predict: every symbol adds to a count, a zero nothing.
         let is_zero = symbol == zero;
         let at = gap.min(LONGEST);
         if at >= counts.len() {

@@ -156,3 +156,19 @@ impl Network {
         self.parameters.iter().position(|p| p.name == name)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn long_texts_go_through_one_by_one_and_images_as_asked() {
+        let texts = |context| Input::Tokens {
+            context,
+            vocabulary: 512,
+        };
+        let at_once = [texts(512), texts(5000), texts(16), Input::Image([3, 32, 32])].map(|i| i.at_once(50));
+        assert_eq!(at_once, [2, 1, 50, 50]);
+        assert_eq!(Input::Image([1, 28, 28]).at_once(0), 1);
+    }
+}
