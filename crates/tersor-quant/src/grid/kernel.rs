@@ -229,9 +229,9 @@ impl Kernel<Lines> {
         let inward = magnitude < row.inward_below.at(inverse_h);
         let [own, neighbour] = row.zero_below.map(|line| line.at(inverse_h));
         let zero_below = select_unpredictable(own < neighbour, own, neighbour);
-        let is_zero = (magnitude < zero_below) | ((w == 0.0) & lines.has_zero);
         let symbol = select_unpredictable(inward, row.inward_symbol, nearest);
-        select_unpredictable(is_zero, lines.zero_symbol, symbol)
+        let symbol = select_unpredictable(magnitude < zero_below, lines.zero_symbol, symbol);
+        select_unpredictable(w == 0.0 && lines.has_zero, lines.zero_symbol, symbol)
     }
 
     /// The value of a symbol.
@@ -305,7 +305,7 @@ impl PriceAware {
         // The row of the zero symbol is its own neighbour.
         let zero = loss(self.zero.inward_value) + self.zero.own;
         let symbol = select_unpredictable(inward < own, row.inward_symbol, nearest);
-        select_unpredictable((zero < inward) & (zero < own), self.zero_symbol, symbol)
+        select_unpredictable(zero < inward.min(own), self.zero_symbol, symbol)
     }
 }
 
