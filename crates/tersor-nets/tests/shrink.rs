@@ -134,7 +134,7 @@ fn networks_that_train_on_beat_those_that_are_only_rounded() {
     let (_, rounded) = compress(
         &network,
         &original,
-        &calibration_batches(&network, &examples(1500, 1), 750, 0).unwrap(),
+        &calibration_batches(network.input, &examples(1500, 1), 750, 0).unwrap(),
         &device,
         (SequentialTarget::SizeBytes(bytes), &SequentialOptions::default()),
         &CompressOptions::default(),

@@ -7,7 +7,7 @@ pub use folder::FolderExamples;
 pub use mixed::Mixed;
 
 use crate::Result;
-use crate::graph::{Network, Value};
+use crate::graph::{Input, Value};
 use burn::tensor::{Device, Tensor, TensorData};
 use tersor_data::{Augment, Batches, Images, Key, Normalize};
 
@@ -77,18 +77,18 @@ pub trait Examples: Sync {
 /// Examples per batch of calibration, at most.
 const CALIBRATION_BATCH: usize = 50;
 
-/// Batches of about `samples` examples for a network, in random order, as they are. Where that is more than there are and they are augmented,
-/// they come again, changed; otherwise each comes at most once.
+/// Batches of about `samples` examples for a network of this input, in random order, as they are. Where that is more than there are and
+/// they are augmented, they come again, changed; otherwise each comes at most once.
 ///
 /// # Errors
 /// As [`Examples::batch`].
 pub fn calibration_batches(
-    network: &Network,
+    input: Input,
     examples: &dyn Examples,
     samples: usize,
     seed: u64,
 ) -> Result<Vec<Batch>> {
-    let batch = network.input.at_once(CALIBRATION_BATCH);
+    let batch = input.at_once(CALIBRATION_BATCH);
     let n_passes = if examples.is_augmented() {
         samples.div_ceil(examples.len().max(1)) as u64
     } else {
@@ -204,12 +204,13 @@ mod tests {
 
     #[test]
     fn calibration_takes_examples_again_only_if_they_are_changed() {
-        let plain = calibration_batches(&examples(60, Augment::None), 1000, 3).unwrap();
+        let plain =
+            calibration_batches(Input::Image([1, 2, 2]), &examples(60, Augment::None), 1000, 3).unwrap();
         assert_eq!(plain.iter().map(Batch::n_labelled).sum::<usize>(), 60);
 
         // Shifted by up to two pixels: some of each image is black.
         let augmented = examples(60, Augment::CropFlip { pad: 2 });
-        let batches = calibration_batches(&augmented, 180, 3).unwrap();
+        let batches = calibration_batches(Input::Image([1, 2, 2]), &augmented, 180, 3).unwrap();
         let (first, again) = batches.split_at(2);
         assert_eq!(first, plain);
         let again: Vec<_> = again.iter().flat_map(images).collect();

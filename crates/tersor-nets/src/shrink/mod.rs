@@ -187,7 +187,7 @@ pub fn shrink(
 ) -> Result<Shrunk> {
     claim(task, &start, options)?;
     let mut start = start;
-    let batches = calibration_batches(task.network, task.examples, CALIBRATION, 0)?;
+    let batches = calibration_batches(task.network.input, task.examples, CALIBRATION, 0)?;
     unfold(task.network, &mut start, &batches, task.device)?;
     let (mut parameters, state) = prune(task, start, options, &mut say)?;
     let order = canon(task.network, &mut parameters);

@@ -48,7 +48,7 @@ pub(crate) fn run(args: &CompressArgs, common: &Common) -> anyhow::Result<Status
         tersor_nets::fold(&task.network, &mut original)?;
     }
     let examples = args.examples.of(task.calibration())?;
-    let batches = calibration_batches(&task.network, &examples, args.samples, args.seed)?;
+    let batches = calibration_batches(task.network.input, &examples, args.samples, args.seed)?;
     let coder: Option<Coder> = args.coder.into();
     let options = SequentialOptions {
         coder: coder.unwrap_or(Coder::Context),

@@ -71,8 +71,12 @@ pub(crate) fn run(args: &PruneArgs, common: &Common) -> anyhow::Result<Status> {
     let teacher = teacher(&args.training.steps, &start, &task.device)?;
     let start = match begin {
         Some(begin) => {
-            let batches =
-                calibration_batches(&task.network, &examples, args.samples, args.training.steps.seed)?;
+            let batches = calibration_batches(
+                task.network.input,
+                &examples,
+                args.samples,
+                args.training.steps.seed,
+            )?;
             let begin = (begin, scope);
             sequential::prune(&task.network, &start, begin, &batches, &task.device, &bar)?
         }

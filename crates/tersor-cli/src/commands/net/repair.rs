@@ -14,7 +14,7 @@ pub(crate) fn run(args: &RepairArgs, common: &Common) -> anyhow::Result<Status> 
     let original = open_weights(&task.network, &args.original)?;
     let (mut quantized, coder) = open_quantized(&args.file)?;
     let examples = args.examples.of(task.calibration())?;
-    let batches = calibration_batches(&task.network, &examples, args.samples, args.seed)?;
+    let batches = calibration_batches(task.network.input, &examples, args.samples, args.seed)?;
     let bar = Bar::new(common.quiet);
     let report = repair(
         &task.network,

@@ -161,7 +161,7 @@ impl PostTraining {
         let (_, compressed) = compress(
             task.network,
             &original,
-            &calibration_batches(task.network, &examples, self.recipe.samples, 0)?,
+            &calibration_batches(task.network.input, &examples, self.recipe.samples, 0)?,
             task.device,
             (SequentialTarget::SizeBytes(file.bytes), &options),
             &rest,
