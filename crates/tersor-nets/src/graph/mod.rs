@@ -89,8 +89,8 @@ pub enum Input {
     },
 }
 
-/// Tokens that go through a network at once. More bring nothing on a processor, and attention takes memory by the square of a text: with
-/// 50 texts of 512 tokens four gigabytes, and half the time to get them from the system.
+/// Tokens that go through a network at once, on any device. More bring nothing on a processor, and attention takes memory by the square of a
+/// text: with 50 texts of 512 tokens four gigabytes, and half the time to get them from the system.
 const TOKENS_AT_ONCE: usize = 1024;
 
 impl Input {

@@ -73,7 +73,7 @@ pub(super) struct Lines {
     has_zero: bool,
 }
 
-/// What a threshold is in terms of the inverse of h.
+/// What a threshold is in terms of the inverse of h; no number, which no weight is below, where h is 0 and prices are alike.
 #[derive(Clone, Copy)]
 struct Line {
     at_none: f64,
@@ -227,10 +227,10 @@ impl Kernel<Lines> {
         let row = &lines.rows[nearest as usize];
         let magnitude = f64::from(target.abs());
         let inward = magnitude < row.inward_below.at(inverse_h);
-        let [own, neighbour] = row.zero_below.map(|line| line.at(inverse_h));
-        let zero_below = select_unpredictable(own < neighbour, own, neighbour);
+        let [own, neighbour] = row.zero_below.map(|line| magnitude < line.at(inverse_h));
         let symbol = select_unpredictable(inward, row.inward_symbol, nearest);
-        let symbol = select_unpredictable(magnitude < zero_below, lines.zero_symbol, symbol);
+        let zero = select_unpredictable(own, lines.zero_symbol, symbol);
+        let symbol = select_unpredictable(neighbour, zero, symbol);
         select_unpredictable(w == 0.0 && lines.has_zero, lines.zero_symbol, symbol)
     }
 
@@ -250,10 +250,16 @@ impl Kernel<Thresholds> {
             ..
         } = Kernel::lines(grid, losses);
         let inverse = f64::from(h).recip();
-        let row = |row: &LineCell| Cell {
-            inward_below: row.inward_below.at(inverse) as f32,
-            zero_below: row.zero_below[0].at(inverse).min(row.zero_below[1].at(inverse)) as f32,
-            inward_symbol: row.inward_symbol,
+        let row = |row: &LineCell| {
+            let [own, neighbour] = row.zero_below.map(|line| line.at(inverse));
+            // No number, where nothing matters and prices are alike: then no weight is below it.
+            let either = own + neighbour;
+            let zero_below = if either.is_nan() { either } else { own.min(neighbour) };
+            Cell {
+                inward_below: row.inward_below.at(inverse) as f32,
+                zero_below: zero_below as f32,
+                inward_symbol: row.inward_symbol,
+            }
         };
         Kernel {
             grid,
@@ -498,7 +504,7 @@ fn part<'a>(out: &'a mut Option<&mut [u16]>, start: usize, len: usize) -> Option
 mod tests {
     use super::*;
 
-    /// By losses, by thresholds and by lines weights choose the same.
+    /// By losses, by thresholds and by lines weights choose the same, also where nothing but prices counts and some are alike.
     #[test]
     fn choices_agree() {
         let weights: Vec<f32> = (-700..700).map(|i| i as f32 * 1.37e-3).collect();
@@ -512,7 +518,7 @@ mod tests {
                 .map(|s| 0.004 * f64::from((7 * s as u32) % 5))
                 .collect();
             let (priced, lines) = (Kernel::priced(grid, &losses), Kernel::lines(grid, &losses));
-            for h in [1e-6, 0.3, 2.0, 5.0] {
+            for h in [0.0, 1e-6, 0.3, 2.0, 5.0] {
                 let thresholds = Kernel::thresholds(grid, &losses, h);
                 let nearest: Vec<u32> = weights.iter().map(|&w| lines.nearest_symbol(w)).collect();
                 let values: Vec<f32> = nearest.iter().map(|&s| grid.value(s)).collect();

@@ -30,7 +30,7 @@ pub(crate) struct EvaluateArgs {
     /// Only the first N of them.
     #[arg(long, value_name = "N")]
     pub(crate) samples: Option<usize>,
-    /// Examples per pass.
+    /// Examples per pass, at most; fewer of long texts.
     #[arg(long, value_name = "N", default_value_t = 100)]
     pub(crate) batch: usize,
     /// Print one JSON object instead of text.
