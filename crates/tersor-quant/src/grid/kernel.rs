@@ -254,7 +254,11 @@ impl Kernel<Thresholds> {
             let [own, neighbour] = row.zero_below.map(|line| line.at(inverse));
             // No number, where nothing matters and prices are alike: then no weight is below it.
             let either = own + neighbour;
-            let zero_below = if either.is_nan() { either } else { own.min(neighbour) };
+            let zero_below = if either.is_nan() {
+                either
+            } else {
+                own.min(neighbour)
+            };
             Cell {
                 inward_below: row.inward_below.at(inverse) as f32,
                 zero_below: zero_below as f32,
