@@ -228,15 +228,20 @@ impl DistributionCoder {
 
     /// Bits that an explicit distribution would take if it were coded next.
     pub(crate) fn cost_bits(&self, distribution: &Distribution) -> f64 {
+        // As if it were the first one: none to reuse, and all the room there is.
         let mut models = Self {
+            family: self.family,
+            kind: self.kind.clone(),
+            reuse: UintModel::default(),
+            constant: UintModel::default(),
+            scale: TreeModel::new(4),
+            frequency: self.frequency.clone(),
+            length: self.length.clone(),
+            absent: self.absent.clone(),
             seen: Vec::new(),
             entries: Vec::new(),
-            ..Self::new(self.family)
+            n_table_symbols: 0,
         };
-        models.frequency.clone_from(&self.frequency);
-        models.length.clone_from(&self.length);
-        models.absent.clone_from(&self.absent);
-        models.kind = self.kind.clone();
         let mut counter = CostCounter::default();
         // A counter never fails, and neither does a distribution made by this encoder.
         let _ = models.code(

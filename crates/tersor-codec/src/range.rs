@@ -121,6 +121,7 @@ impl TreeModel {
 #[derive(Clone, Debug)]
 pub(crate) struct UintModel {
     length: [Bit; 64],
+    /// By bit length, up to the longest that has occurred: encoders copy models often, to see what something would take.
     mantissa: Vec<[Bit; 4]>,
 }
 
@@ -128,7 +129,7 @@ impl Default for UintModel {
     fn default() -> Self {
         Self {
             length: [Bit::default(); 64],
-            mantissa: vec![[Bit::default(); 4]; 64],
+            mantissa: Vec::new(),
         }
     }
 }
@@ -150,6 +151,9 @@ impl UintModel {
             n_bits += 1;
         }
         let mut result = 1u64;
+        if self.mantissa.len() <= n_bits as usize {
+            self.mantissa.resize(n_bits as usize + 1, [Bit::default(); 4]);
+        }
         let Some(mantissa) = self.mantissa.get_mut(n_bits as usize) else {
             return Err(Error::corrupt("header", "an integer of more than 63 bits"));
         };
