@@ -3,7 +3,7 @@
 use crate::examples::{Batch, Examples};
 use crate::gradient::logits;
 use crate::graph::{Network, Weights};
-use crate::loss::Logits;
+use crate::loss::{Logits, divergence};
 use crate::{Error, Parameters, Result};
 use burn::tensor::Device;
 use serde::{Deserialize, Serialize};
@@ -18,8 +18,8 @@ pub struct Scores {
     pub correct: Vec<bool>,
     /// Divergence from a reference in nats; empty without one.
     pub divergences: Vec<f32>,
-    /// Logits of every batch, if they were asked for.
-    pub logits: Vec<Logits>,
+    /// Logits, if they were asked for.
+    pub logits: Option<Logits>,
 }
 
 /// Summary of [`Scores`].
@@ -89,7 +89,7 @@ impl Scores {
             losses: pick(&self.losses, &is_meant),
             correct: pick(&self.correct, &is_meant),
             divergences: pick(&self.divergences, &is_meant),
-            logits: Vec::new(),
+            logits: None,
         }
     }
 
@@ -100,9 +100,7 @@ impl Scores {
     pub fn compare(&self, other: &Self) -> Result<Comparison> {
         if self.losses.len() != other.losses.len() {
             let (a, b) = (self.losses.len(), other.losses.len());
-            return Err(Error::Input(format!(
-                "scores of {a} and of {b} rows cannot be compared"
-            )));
+            return Err(different_rows(a, b));
         }
         let correct = self.correct.iter().zip(&other.correct);
         let changes = correct.map(|(&a, &b)| f64::from(u8::from(b)) - f64::from(u8::from(a)));
@@ -128,7 +126,7 @@ pub struct EvaluateOptions<'a> {
     pub batch: usize,
     /// Keeps all logits, to be a reference later.
     pub keep_logits: bool,
-    /// Scores of the original with its logits, evaluated with the same batch size.
+    /// Scores of the original on the same examples, with its logits.
     pub reference: Option<&'a Scores>,
 }
 
@@ -145,7 +143,7 @@ impl Default for EvaluateOptions<'_> {
 /// Scores of a network on all examples.
 ///
 /// # Errors
-/// As [`Network::forward`].
+/// As [`Network::forward`]; [`Error::Input`] if the reference has no logits, or those of other rows.
 pub fn evaluate(
     network: &Network,
     parameters: &Parameters,
@@ -160,27 +158,52 @@ pub fn evaluate(
         losses: Vec::new(),
         correct: Vec::new(),
         divergences: Vec::new(),
-        logits: Vec::new(),
+        logits: None,
     };
+    let expected = options.reference.map(expected).transpose()?;
+    let mut expected_rows = expected.map(Logits::rows);
     progress.start("evaluate", indices.len() as u64);
-    for (at, chunk) in indices.chunks(network.input.at_once(options.batch)).enumerate() {
+    for chunk in indices.chunks(network.input.at_once(options.batch)) {
         let batch: Batch = examples.batch(chunk, None)?;
         let logits = logits(network, &weights, &batch)?;
         let rows = logits.losses(&batch.labels);
         scores.losses.extend(rows.losses);
         scores.correct.extend(rows.correct);
-        if let Some(reference) = options.reference.and_then(|r| r.logits.get(at)) {
-            scores
-                .divergences
-                .extend(reference.divergences(&logits, &batch.labels));
+        let labelled = || logits.labelled(&batch.labels);
+        if let Some(expected) = &mut expected_rows {
+            let divergences = labelled()
+                .zip(expected)
+                .map(|(row, expected)| divergence(expected, row));
+            scores.divergences.extend(divergences);
         }
         if options.keep_logits {
-            scores.logits.push(logits);
+            let none = || Logits {
+                values: Vec::new(),
+                classes: logits.classes,
+            };
+            let kept = scores.logits.get_or_insert_with(none);
+            kept.values.extend(labelled().flatten());
         }
         progress.advance(chunk.len() as u64);
     }
     progress.finish();
+    if let Some(expected) = expected {
+        let (a, b) = (expected.rows().count(), scores.losses.len());
+        if a != b {
+            return Err(different_rows(a, b));
+        }
+    }
     Ok(scores)
+}
+
+/// The logits of a reference.
+fn expected(reference: &Scores) -> Result<&Logits> {
+    let logits = reference.logits.as_ref();
+    logits.ok_or_else(|| Error::Input("the reference was evaluated without keeping its logits".into()))
+}
+
+fn different_rows(a: usize, b: usize) -> Error {
+    Error::Input(format!("scores of {a} and of {b} rows cannot be compared"))
 }
 
 #[cfg(test)]
@@ -193,7 +216,7 @@ mod tests {
             losses: vec![900.0, 1100.0],
             correct: vec![false, true],
             divergences: Vec::new(),
-            logits: Vec::new(),
+            logits: None,
         };
         let summary = scores.summary();
         assert_eq!((summary.loss, summary.perplexity), (1000.0, f64::MAX));

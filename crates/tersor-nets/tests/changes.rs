@@ -138,13 +138,53 @@ fn folding_keeps_the_function() {
     assert_eq!(fold(&network, &mut after).unwrap(), 2);
     let reference = score(&network, &before, 50, None);
     let folded = score(&network, &after, 50, Some(&reference));
-    for (a, b) in reference.logits.iter().zip(&folded.logits) {
-        for (a, b) in a.values.iter().zip(&b.values) {
-            assert!((a - b).abs() < 1e-4 * (1.0 + a.abs()), "{a} {b}");
-        }
+    let [before, after] = [reference, folded].map(|scores| scores.logits.unwrap().values);
+    assert_eq!(before.len(), after.len());
+    for (a, b) in before.iter().zip(&after) {
+        assert!((a - b).abs() < 1e-4 * (1.0 + a.abs()), "{a} {b}");
     }
     let mean = network.parameter("bn2.running_mean").unwrap();
     assert!(after.values(mean).iter().all(|m| *m == 0.0));
+}
+
+#[test]
+fn a_reference_is_of_the_same_examples_in_batches_of_any_size() {
+    let (network, device) = (tiny(), open_device("cpu").unwrap());
+    let parameters = [7, 8].map(|seed| tiny_parameters(&network, seed));
+    let run = |parameters: &Parameters, n: usize, options: &EvaluateOptions<'_>| {
+        evaluate(
+            &network,
+            parameters,
+            &tiny_examples(n, 9),
+            &device,
+            options,
+            &Silent,
+        )
+    };
+    let reference = score(&network, &parameters[0], 50, None);
+    let against = |batch: usize, n: usize, reference: &Scores| {
+        let options = EvaluateOptions {
+            batch,
+            keep_logits: false,
+            reference: Some(reference),
+        };
+        run(&parameters[1], n, &options)
+    };
+    let [whole, parts] = [50, 7].map(|batch| against(batch, 50, &reference).unwrap().divergences);
+    assert_eq!((whole.len(), parts.len()), (50, 50));
+    for (a, b) in whole.iter().zip(&parts) {
+        assert!(*a > 0.0 && (a - b).abs() < 1e-4 * (1.0 + a), "{a} {b}");
+    }
+    for n in [49, 51] {
+        let error = against(7, n, &reference).unwrap_err().to_string();
+        assert!(
+            error.contains(&format!("scores of 50 and of {n} rows")),
+            "{error}"
+        );
+    }
+    let without = run(&parameters[0], 50, &EvaluateOptions::default()).unwrap();
+    let error = against(50, 50, &without).unwrap_err().to_string();
+    assert!(error.contains("without keeping its logits"), "{error}");
 }
 
 #[test]

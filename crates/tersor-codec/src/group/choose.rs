@@ -5,6 +5,7 @@ use crate::distribution::{
     Distribution, DistributionCoder, Family, fixed_len_bits, normalize, uniform_frequency, uniform_scale_bits,
 };
 use crate::{Coder, gaps, huffman};
+use std::sync::Arc;
 
 /// Earlier tables that are tried before a new one is written.
 const TABLES_TRIED: usize = 16;
@@ -52,6 +53,46 @@ fn payload_bits(counts: &[u64], distribution: &Distribution, family: Family) -> 
     }
 }
 
+/// A new table that a run may be coded with, and the share of its bits that it must save besides.
+type Candidate = (Arc<Distribution>, f64);
+
+/// The tables of every size that a run with these counts may have.
+fn new_tables(counts: &[u64], family: Family) -> impl Iterator<Item = Candidate> {
+    // Codes above 12 bits need larger tables in decoders: they must pay.
+    let sizes: &[(u32, f64)] = match family {
+        Family::Fixed => &[],
+        Family::Huffman => &[(12, 0.0), (16, 0.002)],
+        Family::Ans => &[(12, 0.0), (10, 0.0), (8, 0.0), (14, 0.002), (16, 0.002)],
+    };
+    sizes.iter().filter_map(move |&(size, handicap)| {
+        let distribution = if family == Family::Huffman {
+            huffman::code_lengths(counts, size).map(Distribution::Lengths)
+        } else {
+            normalize(counts, size).map(|frequencies| Distribution::Frequencies {
+                scale_bits: size,
+                frequencies,
+            })
+        };
+        distribution.map(|distribution| (Arc::new(distribution), handicap))
+    })
+}
+
+/// Runs that may share a table.
+pub(super) struct Pool {
+    n_symbols: u64,
+    tables: Vec<Candidate>,
+}
+
+impl Pool {
+    /// Of runs with these counts together.
+    pub(super) fn new(counts: &[u64], family: Family) -> Self {
+        Self {
+            n_symbols: counts.iter().sum(),
+            tables: new_tables(counts, family).collect(),
+        }
+    }
+}
+
 /// The distribution for a run with these counts, and its cost in bits with all that is written about it.
 ///
 /// Tries uniform, the tables written before and new ones: for this run, and for the `pool` of runs it belongs to.
@@ -59,64 +100,51 @@ pub(super) fn choose(
     counts: &[u64],
     header: &DistributionCoder,
     family: Family,
-    pool: Option<&[u64]>,
-) -> (Distribution, f64) {
+    pool: Option<&Pool>,
+) -> (Arc<Distribution>, f64) {
     let n = counts.len() as u32;
+    let uniform = Distribution::Uniform { n };
     let mut used = counts
         .iter()
         .enumerate()
         .filter(|&(_, &c)| c > 0)
         .map(|(s, _)| s as u32);
     match (used.next(), used.next()) {
-        (None, _) => return (Distribution::Uniform { n }, 1.0),
-        (Some(symbol), None) => return (Distribution::Constant { n, symbol }, 8.0),
+        (None, _) => return (Arc::new(uniform), 1.0),
+        (Some(symbol), None) => return (Arc::new(Distribution::Constant { n, symbol }), 8.0),
         _ => {}
     }
-    let uniform = Distribution::Uniform { n };
     let bits = payload_bits(counts, &uniform, family) + 1.0;
-    let mut best = (uniform, bits);
+    let mut best = (Arc::new(uniform), bits);
     let n_symbols = counts.iter().sum();
-    let mut consider = |distribution: Distribution, table_bits: f64, handicap: f64| {
+    let mut consider = |distribution: &Arc<Distribution>, table_bits: &dyn Fn() -> f64, handicap: f64| {
         if !distribution.suits(n_symbols) {
             return;
         }
-        let bits = payload_bits(counts, &distribution, family) + table_bits;
-        if bits * (1.0 + handicap) < best.1 {
-            best = (distribution, bits);
+        let pays = |bits: f64, best: f64| bits * (1.0 + handicap) < best;
+        let payload_bits = payload_bits(counts, distribution, family);
+        // What a table takes is found out only where it could pay.
+        if pays(payload_bits, best.1) {
+            let bits = payload_bits + table_bits();
+            if pays(bits, best.1) {
+                best = (Arc::clone(distribution), bits);
+            }
         }
     };
     for (back, table) in header.seen().iter().rev().take(TABLES_TRIED).enumerate() {
         if table.alphabet() == counts.len() {
-            consider(Distribution::clone(table), 3.0 + ((back + 1) as f64).log2(), 0.0);
+            consider(table, &|| 3.0 + ((back + 1) as f64).log2(), 0.0);
         }
     }
-    // Codes above 12 bits need larger tables in decoders: they must pay.
-    let sizes: &[(u32, f64)] = match family {
-        Family::Fixed => &[],
-        Family::Huffman => &[(12, 0.0), (16, 0.002)],
-        Family::Ans => &[(12, 0.0), (10, 0.0), (8, 0.0), (14, 0.002), (16, 0.002)],
-    };
-    let total = |counts: &[u64]| counts.iter().sum::<u64>().max(1) as f64;
-    // A table made for a pool serves the other runs of the pool, too: this one bears its share.
-    let tables = pool
-        .map(|pool| (pool, total(counts) / total(pool)))
-        .into_iter()
-        .chain([(counts, 1.0)]);
-    for (counts, share) in tables {
-        for &(size, handicap) in sizes {
-            let distribution = if family == Family::Huffman {
-                huffman::code_lengths(counts, size).map(Distribution::Lengths)
-            } else {
-                normalize(counts, size).map(|frequencies| Distribution::Frequencies {
-                    scale_bits: size,
-                    frequencies,
-                })
-            };
-            if let Some(distribution) = distribution {
-                let table_bits = share * header.cost_bits(&distribution);
-                consider(distribution, table_bits, handicap);
-            }
+    if let Some(pool) = pool {
+        // Its table serves the other runs of the pool, too: this one bears its share.
+        let share = n_symbols as f64 / pool.n_symbols.max(1) as f64;
+        for (table, handicap) in &pool.tables {
+            consider(table, &|| share * header.cost_bits(table), *handicap);
         }
+    }
+    for (table, handicap) in new_tables(counts, family) {
+        consider(&table, &|| header.cost_bits(&table), handicap);
     }
     best
 }

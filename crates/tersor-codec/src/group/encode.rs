@@ -1,6 +1,6 @@
 //! Encoding a group.
 
-use super::choose::{choose, choose_gaps, count};
+use super::choose::{Pool, choose, choose_gaps, count};
 use super::{Header, SegmentInput, family};
 use crate::distribution::{Distribution, Family};
 use crate::range::{BitCoder, RangeEncoder};
@@ -8,21 +8,22 @@ use crate::varint::write_varint;
 use crate::{Coder, Error, Result, context, gaps, huffman, rans};
 use std::borrow::Cow;
 use std::collections::HashMap;
+use std::sync::Arc;
 
 /// Symbols that share a distribution.
 struct Run<'a> {
     symbols: Cow<'a, [u16]>,
-    distribution: Distribution,
+    distribution: Arc<Distribution>,
 }
 
 /// Symbols below which a segment shares its table with others of the same alphabet, if that is smaller.
 const POOLED_BELOW: usize = 1 << 13;
 
-/// Counts of all small segments with the same alphabet and zero symbol, and how many they are.
-type Pools = HashMap<(usize, Option<u16>), (Vec<u64>, usize)>;
+/// What small segments with the same alphabet and zero symbol may share.
+type Pools = HashMap<(usize, Option<u16>), Pool>;
 
-fn pools(segments: &[SegmentInput<'_>]) -> Pools {
-    let mut pools = Pools::new();
+fn pools(segments: &[SegmentInput<'_>], family: Family) -> Pools {
+    let mut members = HashMap::<(usize, Option<u16>), (Vec<u64>, usize)>::new();
     for segment in segments {
         if let SegmentInput::Symbols {
             symbols,
@@ -32,7 +33,7 @@ fn pools(segments: &[SegmentInput<'_>]) -> Pools {
         } = *segment
             && symbols.len() < POOLED_BELOW
         {
-            let (counts, n_members) = pools
+            let (counts, n_members) = members
                 .entry((n_levels, zero))
                 .or_insert_with(|| (vec![0; n_levels], 0));
             counts
@@ -42,8 +43,10 @@ fn pools(segments: &[SegmentInput<'_>]) -> Pools {
             *n_members += 1;
         }
     }
-    pools.retain(|_, (_, n_members)| *n_members > 1);
-    pools
+    let shared = members.into_iter().filter(|(_, (_, n_members))| *n_members > 1);
+    shared
+        .map(|(kind, (counts, _))| (kind, Pool::new(&counts, family)))
+        .collect()
 }
 
 /// How often each of `n` symbols occurs.
@@ -76,7 +79,7 @@ impl<'a> GroupEncoder<'a> {
     }
 
     /// Codes the distribution of a run in the header and adds the run.
-    fn add(&mut self, symbols: Cow<'a, [u16]>, n: usize, distribution: Distribution) -> Result<()> {
+    fn add(&mut self, symbols: Cow<'a, [u16]>, n: usize, distribution: Arc<Distribution>) -> Result<()> {
         let n_symbols = symbols.len() as u64;
         let distributions = &mut self.header.distributions;
         distributions.code(&mut self.encoder, n, n_symbols, Some(&distribution))?;
@@ -117,8 +120,9 @@ impl<'a> GroupEncoder<'a> {
     ) -> Result<()> {
         let zero = zero.filter(|_| n_levels > 1);
         let counts = counts(symbols, n_levels)?;
-        let pool = pools.get(&(n_levels, zero)).map(|p| p.0.as_slice());
-        let pool = pool.filter(|_| symbols.len() < POOLED_BELOW);
+        let pool = pools
+            .get(&(n_levels, zero))
+            .filter(|_| symbols.len() < POOLED_BELOW);
         let distributions = &self.header.distributions;
         let (distribution, bits) = choose(&counts, distributions, self.family, pool);
         let plan = |zero| {
@@ -164,7 +168,7 @@ pub fn encode_group(segments: &[SegmentInput<'_>], coder: Coder) -> Result<Vec<u
         header,
         runs: Vec::new(),
     };
-    let pools = pools(segments);
+    let pools = pools(segments, family);
     for &segment in segments {
         group.segment(segment, &pools)?;
     }

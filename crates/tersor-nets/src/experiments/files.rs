@@ -60,6 +60,14 @@ pub trait Recipe {
     /// The files.
     fn files(&self) -> Vec<FileSpec>;
 
+    /// Does what the file with this index needs and is timed apart, and keeps it in the folder.
+    ///
+    /// # Errors
+    /// Whatever a step returns.
+    fn prepare(&self, _: &ExperimentTask<'_>, _index: usize) -> Result<()> {
+        Ok(())
+    }
+
     /// Makes the file with this index.
     ///
     /// # Errors
@@ -101,6 +109,7 @@ pub fn make_files(
         }
         // A file without a record may be of other settings.
         say(&format!("{name}: {how}"));
+        recipe.prepare(task, index)?;
         let start = Instant::now();
         let bytes = recipe.make(task, index, say)?;
         let speed = Speed::new(start.elapsed().as_secs_f64(), &bytes)?;

@@ -8,7 +8,7 @@ use tersor_codec::{FileReader, Limits};
 /// How long a file took.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Speed {
-    /// Seconds that it was in the making, of the run that finished it: sensitivities and trainings that were there count for nothing.
+    /// Seconds that it was in the making, of the run that finished it: sensitivities, and trainings that were there, count for nothing.
     pub made_s: f64,
     /// Seconds from the bytes of the file to those of all tensors, with all checks, on one thread: the least of five runs.
     pub decode_s: f64,

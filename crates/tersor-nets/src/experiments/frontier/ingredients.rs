@@ -120,6 +120,10 @@ impl Recipe for Ingredients {
         files
     }
 
+    fn prepare(&self, task: &ExperimentTask<'_>, index: usize) -> Result<()> {
+        self.recipe.prepare(task, index / self.variants.len().max(1))
+    }
+
     fn make(&self, task: &ExperimentTask<'_>, index: usize, _: &mut dyn FnMut(&str)) -> Result<Vec<u8>> {
         let n = self.variants.len();
         let variant = self.variants.get(index % n.max(1));

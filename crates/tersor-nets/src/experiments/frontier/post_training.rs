@@ -132,6 +132,35 @@ impl PostTraining {
         }
     }
 
+    fn file(&self, index: usize) -> Result<&SizedFile> {
+        let file = self.files.get(index);
+        file.ok_or_else(|| Error::Internal(format!("there is no file {index}")))
+    }
+
+    fn folded(&self, network: &Network) -> Result<Parameters> {
+        let mut original = self.original.clone();
+        fold(network, &mut original)?;
+        Ok(original)
+    }
+
+    /// What layers of a file weigh by. Sensitivities are estimated unless they are in the folder.
+    fn weighed(
+        &self,
+        task: &ExperimentTask<'_>,
+        file: &SizedFile,
+        original: &Parameters,
+    ) -> Result<CompressOptions> {
+        let mut options = CompressOptions::default();
+        if let Some(weighing) = self.recipe.weighing.filter(|w| file.size <= w.largest) {
+            let estimate = Estimate::new(weighing.estimator, weighing.samples);
+            options = options.with_sensitivity(sensitivities(task, original, estimate, false)?);
+            options.power = weighing.power;
+            options.floor = weighing.floor;
+            options.row_scales = weighing.row_scales;
+        }
+        Ok(options)
+    }
+
     /// Makes one of its files, with settings that are changed.
     ///
     /// # Errors
@@ -142,20 +171,10 @@ impl PostTraining {
         index: usize,
         change: impl Fn(&mut SequentialOptions, &mut CompressOptions),
     ) -> Result<Vec<u8>> {
-        let Some(file) = self.files.get(index) else {
-            return Err(Error::Internal(format!("there is no file {index}")));
-        };
+        let file = self.file(index)?;
         let examples = self.split.calibration(task)?;
-        let mut original = self.original.clone();
-        fold(task.network, &mut original)?;
-        let mut rest = CompressOptions::default();
-        if let Some(weighing) = self.recipe.weighing.filter(|w| file.size <= w.largest) {
-            let estimate = Estimate::new(weighing.estimator, weighing.samples);
-            rest = rest.with_sensitivity(sensitivities(task, &original, estimate, false)?);
-            rest.power = weighing.power;
-            rest.floor = weighing.floor;
-            rest.row_scales = weighing.row_scales;
-        }
+        let original = self.folded(task.network)?;
+        let mut rest = self.weighed(task, file, &original)?;
         let mut options = self.options();
         change(&mut options, &mut rest);
         let (_, compressed) = compress(
@@ -192,6 +211,11 @@ impl Recipe for PostTraining {
             seed: None,
         };
         self.files.iter().map(file).collect()
+    }
+
+    fn prepare(&self, task: &ExperimentTask<'_>, index: usize) -> Result<()> {
+        let original = self.folded(task.network)?;
+        self.weighed(task, self.file(index)?, &original).map(drop)
     }
 
     fn make(&self, task: &ExperimentTask<'_>, index: usize, _: &mut dyn FnMut(&str)) -> Result<Vec<u8>> {
