@@ -13,12 +13,12 @@ use tersor::options::{CompressOptions, Method, Scope, Target};
 use tersor::{Silent, compress};
 use tersor_codec::{Coder, Limits, QuantizedCheckpoint, TensorData};
 use tersor_nets::evaluate::{EvaluateOptions, Scores, evaluate};
-use tersor_nets::examples::{Batch, Examples};
+use tersor_nets::examples::{Batch, Examples, TokenExamples};
 use tersor_nets::graph::{Mode, Network, Role, Unobserved, Weights};
 use tersor_nets::prune::{PruneOptions, Pruner, Scope as PruneScope, Score, count};
 use tersor_nets::shared::{FinetuneOptions, Match, finetune, repair, to_parameters};
 use tersor_nets::train::{Distillation, Free, Optimizer, Schedule, Teacher, TrainOptions, TrainingRun};
-use tersor_nets::{Error, Parameters, fold, open_device, unfold};
+use tersor_nets::{Error, Parameters, fold, models, open_device, unfold};
 
 /// Examples whose labels are all the same.
 struct Blind<E>(E);
@@ -138,9 +138,9 @@ fn folding_keeps_the_function() {
     assert_eq!(fold(&network, &mut after).unwrap(), 2);
     let reference = score(&network, &before, 50, None);
     let folded = score(&network, &after, 50, Some(&reference));
-    let [before, after] = [reference, folded].map(|scores| scores.logits.unwrap().values);
-    assert_eq!(before.len(), after.len());
-    for (a, b) in before.iter().zip(&after) {
+    let [expected, found] = [reference, folded].map(|scores| scores.logits.unwrap().values);
+    assert_eq!(expected.len(), found.len());
+    for (a, b) in expected.iter().zip(&found) {
         assert!((a - b).abs() < 1e-4 * (1.0 + a.abs()), "{a} {b}");
     }
     let mean = network.parameter("bn2.running_mean").unwrap();
@@ -185,6 +185,36 @@ fn a_reference_is_of_the_same_examples_in_batches_of_any_size() {
     let without = run(&parameters[0], 50, &EvaluateOptions::default()).unwrap();
     let error = against(50, 50, &without).unwrap_err().to_string();
     assert!(error.contains("without keeping its logits"), "{error}");
+}
+
+#[test]
+fn texts_of_any_length_and_number_are_compared_token_by_token() {
+    let config = r#"{"hidden_size": 8, "intermediate_size": 8, "num_hidden_layers": 1, "num_attention_heads": 2,
+        "vocab_size": 11, "max_position_embeddings": 512}"#;
+    let network = models::llama(&serde_json::from_str(config).unwrap()).unwrap();
+    let device = open_device("cpu").unwrap();
+    let parameters = [1, 2].map(|seed| Parameters::random(&network, seed));
+    let text = |n: u32| (0..n).map(|i| (i * i + n) % 11).collect();
+    let texts = TokenExamples {
+        sequences: [5, 9, 4].map(text).to_vec(),
+    };
+    // One by one, and two at a time with one left over.
+    let scores = |which: usize, batch: usize, reference: Option<&Scores>| {
+        let options = EvaluateOptions {
+            batch,
+            keep_logits: true,
+            reference,
+        };
+        evaluate(&network, &parameters[which], &texts, &device, &options, &Silent).unwrap()
+    };
+    let reference = scores(0, 1, None);
+    let [single, pairs] = [1, 3].map(|batch| scores(1, batch, Some(&reference)).divergences);
+    assert_eq!((single.len(), pairs.len()), (4 + 8 + 3, 15));
+    for (a, b) in single.iter().zip(&pairs) {
+        assert!(*a > 0.0 && (a - b).abs() < 1e-5 * (1.0 + a), "{a} {b}");
+    }
+    let itself = scores(0, 3, Some(&reference)).divergences;
+    assert!(itself.iter().all(|d| *d < 1e-6), "{itself:?}");
 }
 
 #[test]
