@@ -156,18 +156,20 @@ fn scope(network: &Network, h: Estimate) -> Result<Vec<Cell>> {
     let coder = Coder::Huffman;
     let mut cells = Vec::new();
     for divisor in [1, 8] {
-        let mut per_layer = paper(Method::KMeans, coder).with_scope(Scope::Tensor);
+        let mut overrides = Vec::new();
         for spec in network.parameters.iter().filter(|s| s.role == Role::Weight) {
             let [convolution, dense] = HAN.map(|k| (k / divisor).max(2));
             let k = if spec.shape.len() > 2 { convolution } else { dense };
-            per_layer.overrides.push(format!("{}=k{k}", spec.name).parse()?);
+            overrides.push(format!("{}=k{k}", spec.name).parse()?);
         }
         let at = format!("han-{divisor}");
-        let han = Cell::new(
-            "k-means, levels by kind of layer",
-            per_layer.with_target(Target::Levels(HAN[1] / divisor)),
-        );
-        let han = han.at(&at);
+        let per_layer = |series: &str, method| {
+            let mut options = paper(method, coder).with_scope(Scope::Tensor);
+            options.overrides.clone_from(&overrides);
+            Cell::new(series, options.with_target(Target::Levels(HAN[1] / divisor))).at(&at)
+        };
+        let han = per_layer("k-means, levels by kind of layer", Method::KMeans);
+        let weighted = per_layer("k-means, levels by kind of layer, h", Method::HessianKMeans);
         let form = |series: &str, options| Cell::new(series, options).at(&at).of_size(&han);
         let [one, own] = [Scope::Global, Scope::Tensor].map(|scope| {
             let alike = paper(Method::KMeans, coder).with_scope(scope);
@@ -182,10 +184,13 @@ fn scope(network: &Network, h: Estimate) -> Result<Vec<Cell>> {
             form("k-means, levels at one slope, h", own.1)
                 .with_own_levels()
                 .with(h),
+            form("grids, one codebook", grids(coder).with_scope(Scope::Global)),
+            form("grids, one codebook, h", grids(coder).with_scope(Scope::Global)).with(h),
             form("grids, one slope", grids(coder)),
             form("grids, one slope, h", grids(coder)).with(h),
         ];
         cells.push(han);
+        cells.push(weighted.with(h));
         cells.extend(others);
     }
     Ok(cells)

@@ -181,8 +181,12 @@ impl Run<'_> {
         }
         for (method, paper_ratio) in PAPER_METHODS.into_iter().zip(self.setting.ratios) {
             let Some(paper_ratio) = paper_ratio else { continue };
-            let is_done = |r: &Table1Row| r.seed == seed && r.result.method == method.name();
-            if report.rows.iter().any(is_done) {
+            let is_its = |r: &Table1Row| r.seed == seed && r.result.method == method.name();
+            // A row whose file is gone is made again.
+            report
+                .rows
+                .retain(|r| !is_its(r) || self.folder.join(&r.file).is_file());
+            if report.rows.iter().any(is_its) {
                 continue;
             }
             let row = self.row(&bench, method, seed, paper_ratio)?;

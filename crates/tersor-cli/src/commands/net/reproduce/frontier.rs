@@ -1,5 +1,6 @@
 //! `tersor net reproduce frontier`.
 
+use super::median;
 use crate::args::Common;
 use crate::args::net::ReproduceArgs;
 use crate::commands::net::{Task, open_weights};
@@ -8,7 +9,7 @@ use crate::{Status, output};
 use anyhow::{bail, ensure};
 use serde::Serialize;
 use tersor_nets::experiments::{
-    ExperimentTask, NoData, PostTraining, Recipe, Records, Saving, SizeAtLoss, Trained, frontier_svg,
+    ExperimentTask, NoData, PostTraining, Recipe, Record, Records, Saving, SizeAtLoss, Trained, frontier_svg,
     make_files, savings, sizes_at_losses,
 };
 use tersor_nets::graph::{Input, Network};
@@ -90,13 +91,42 @@ fn describe(found: &Found, network: &Network) -> String {
             output::thousands(s.bytes.round() as u64)
         )
     };
-    let lines = found.savings.iter().map(saving);
+    let lines = medians(&found.records.records).into_iter();
+    let lines = lines.chain(found.savings.iter().map(saving));
     let lines: String = lines.chain(found.sizes.iter().map(size)).collect();
     if !lines.is_empty() {
         text.push('\n');
         text += &lines;
     }
     text
+}
+
+/// Medians over the seeds of files that are made alike, a line for each choice of examples.
+fn medians(records: &[Record]) -> Vec<String> {
+    let alike = |a: &Record, b: &Record| a.how == b.how && a.settings == b.settings;
+    let mut lines = Vec::new();
+    for (i, first) in records.iter().enumerate() {
+        let group: Vec<&Record> = records
+            .iter()
+            .filter(|r| r.seed.is_some() && alike(r, first))
+            .collect();
+        if group.len() < 2 || records.iter().take(i).any(|r| alike(r, first)) {
+            continue;
+        }
+        for (at, score) in first.scores.iter().enumerate() {
+            let accuracies = group.iter().filter_map(|r| r.scores.get(at));
+            lines.push(format!(
+                "{}, {}: medians of {} seeds {:.2}x, {:.2} % on {}\n",
+                first.how,
+                first.settings,
+                group.len(),
+                median(group.iter().map(|r| r.ratio).collect()),
+                100.0 * median(accuracies.map(|s| s.decoded.accuracy).collect()),
+                score.examples
+            ));
+        }
+    }
+    lines
 }
 
 fn recipe(args: &ReproduceArgs, work: &ExperimentTask<'_>) -> anyhow::Result<Box<dyn Recipe>> {

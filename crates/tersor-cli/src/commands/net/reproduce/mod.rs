@@ -179,3 +179,15 @@ fn describe_files(records: &[Record]) -> String {
     }
     table.to_string()
 }
+
+/// The middle one, or the mean of the two in the middle.
+fn median(mut values: Vec<f64>) -> f64 {
+    values.sort_by(f64::total_cmp);
+    let at = |i: usize| values.get(i).copied().unwrap_or(f64::NAN);
+    let n = values.len();
+    if n % 2 == 1 {
+        at(n / 2)
+    } else {
+        f64::midpoint(at((n / 2).wrapping_sub(1)), at(n / 2))
+    }
+}

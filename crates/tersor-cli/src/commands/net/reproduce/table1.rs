@@ -1,5 +1,6 @@
 //! `tersor net reproduce table1`.
 
+use super::median;
 use crate::Status;
 use crate::args::Common;
 use crate::args::net::ReproduceArgs;
@@ -53,18 +54,6 @@ pub(crate) fn run(args: &ReproduceArgs, common: &Common) -> anyhow::Result<Statu
         output::out(&describe(&network.name, &report))?;
     }
     Ok(Status::Done)
-}
-
-/// The middle one, or the mean of the two in the middle.
-fn median(mut values: Vec<f64>) -> f64 {
-    values.sort_by(f64::total_cmp);
-    let at = |i: usize| values.get(i).copied().unwrap_or(f64::NAN);
-    let n = values.len();
-    if n % 2 == 1 {
-        at(n / 2)
-    } else {
-        f64::midpoint(at((n / 2).wrapping_sub(1)), at(n / 2))
-    }
 }
 
 /// Medians over seeds.
