@@ -5,8 +5,8 @@
     divergence.py NET.safetensors --records nncodec.json [--repair] [--examples '!0%10' 0..] -- TASK...
 
 TASK are the options of `tersor net evaluate` that name the network and its data. Prints one JSON object per line. With --records nncodec alone
-is measured, and a file is written that `tersor net reproduce frontier --beside` draws; with --repair also with the normalisation
-repaired by `tersor net repair`, which nncodec does not do. README.md beside this file says how to set up the environment.
+is measured, and a file is written that `tersor net reproduce frontier --beside` draws, in which records of other labels stay; with --repair
+also with the normalisation repaired by `tersor net repair`, which nncodec does not do. README.md beside this file says how to set up the environment.
 """
 
 import argparse
@@ -54,12 +54,23 @@ def run(*command):
     return found.stdout
 
 
+def when_repaired(program):
+    return f"{program}, normalisation repaired"
+
+
 class Bench:
     def __init__(self, args):
         self.args = args
         trainable = (t.size for k, t in load_file(args.net).items() if t.dtype.kind == "f" and ".running_" not in k)
         self.n_trainable = sum(trainable)
         self.records = []
+
+    def keep(self, program):
+        """Records of other programs or labels, if the file is there."""
+        if self.args.records and self.args.records.is_file():
+            found = json.loads(self.args.records.read_text())["records"]
+            again = {program, when_repaired(program)}
+            self.records = [record for record in found if record["how"] not in again]
 
     def measure(self, how, size, file, speed=None):
         """Evaluates a file beside the original; prints a row for each choice of examples, and keeps a record."""
@@ -101,17 +112,21 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("net", type=Path)
     parser.add_argument("--qp", type=int, nargs="+", default=[-28, -24, -20, -16])
-    parser.add_argument("--nonweight-qp", type=int, default=-75, help="of biases and normalisation; -40 makes files 2 %% smaller")
+    parser.add_argument("--nonweight-qp", type=int, default=-75, help="of biases and normalisation; -40 makes files 2 to 5 %% smaller")
     parser.add_argument("--set", type=option, nargs="+", default=[], metavar="NAME=VALUE", help="other options of nncodec, as opt_qp=True")
     parser.add_argument("--tersor", default="target/release/tersor")
     parser.add_argument("--examples", nargs="+", default=["0.."])
     parser.add_argument("--records", type=Path)
+    parser.add_argument("--label", help="said of the records of this run, as in 'network pruned for 505 times'")
     parser.add_argument("--repair", action="store_true")
     parser.add_argument("task", nargs="+", help="options of `tersor net evaluate`, after --")
     args = parser.parse_args()
     bench = Bench(args)
     others = dict(args.set)
     program = " ".join(["nncodec", importlib.metadata.version("nncodec"), *(f"{name}={value}" for name, value in others.items())])
+    if args.label:
+        program = f"{program}, {args.label}"
+    bench.keep(program)
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         decoded, made = folder / "nncodec.safetensors", folder / "made.tersor"
@@ -119,7 +134,7 @@ def main():
             size, speed = nncodec(args.net, {"qp": qp, "nonweight_qp": args.nonweight_qp} | others, decoded)
             bench.measure(program, size, decoded, speed)
             if args.repair:
-                bench.measure(f"{program}, normalisation repaired", size, bench.repaired(decoded, folder))
+                bench.measure(when_repaired(program), size, bench.repaired(decoded, folder))
             if not args.records:
                 run(args.tersor, "compress", args.net, "--size", size, "-f", "-o", made, "--quiet")
                 bench.measure("tersor without data", made.stat().st_size, made)
