@@ -13,7 +13,7 @@ use tersor::checkpoint::Checkpoint;
 use tersor_nets::Subset;
 use tersor_nets::evaluate::{EvaluateOptions, Evaluation, evaluate};
 use tersor_nets::examples::Examples;
-use tersor_nets::experiments::{ExperimentTask, check_files};
+use tersor_nets::experiments::{ExperimentTask, check_files, check_table1};
 use tersor_nets::graph::Network;
 use tersor_nets::models::LlamaConfig;
 use tersor_nets::task::{DataOptions, open_data};
@@ -141,22 +141,27 @@ fn stories260k_has_its_loss() {
 }
 
 #[test]
-fn the_files_of_trained_lenet5_score_as_their_records_say() {
+fn files_of_lenet5_score_as_their_records_say() {
     let Some(folder) = data() else { return };
     let network = models::lenet5();
     let mnist = folder.join("mnist");
-    let data = open_data(&network, mnist.to_str().unwrap(), &DataOptions::default()).unwrap();
+    let mnist = mnist.to_str().unwrap();
+    let data = open_data(&network, mnist, &DataOptions::default()).unwrap();
     let device = open_device("cpu").unwrap();
-    let results = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs/results/frontier-lenet5");
-    let task = ExperimentTask {
-        network: &network,
-        data: &data,
-        device: &device,
-        folder: &results,
-        progress: &Silent,
-    };
-    let checked = check_files(&task).unwrap();
-    assert_eq!(checked.len(), 6);
+    let results = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs/results");
+    let table1 = results.join("table1-lenet5");
+    let mut checked = check_table1(&network, mnist, &table1, &device, &Silent).unwrap();
+    for name in ["frontier-lenet5", "no-data-lenet5"] {
+        let task = ExperimentTask {
+            network: &network,
+            data: &data,
+            device: &device,
+            folder: &results.join(name),
+            progress: &Silent,
+        };
+        checked.extend(check_files(&task).unwrap());
+    }
+    assert_eq!(checked.len(), 12 + 6 + 4);
     for file in &checked {
         assert!(file.is_same, "{file:?}");
     }
