@@ -74,10 +74,11 @@ pub trait Examples: Sync {
     }
 }
 
-/// Examples per batch of calibration, at most.
+/// Images per batch of calibration.
 const CALIBRATION_BATCH: usize = 50;
 
-/// Batches of about `samples` examples for a network of this input, in random order, as they are. Where that is more than there are and
+/// Batches of about `samples` examples for a network of this input, in random order, as they are; texts one by one, since what shorter ones
+/// are padded with would count among what is calibrated on. Where that is more than there are and
 /// they are augmented, they come again, changed; otherwise each comes at most once.
 ///
 /// # Errors
@@ -88,7 +89,10 @@ pub fn calibration_batches(
     samples: usize,
     seed: u64,
 ) -> Result<Vec<Batch>> {
-    let batch = input.at_once(CALIBRATION_BATCH);
+    let batch = match input {
+        Input::Image(_) => CALIBRATION_BATCH,
+        Input::Tokens { .. } => 1,
+    };
     let n_passes = if examples.is_augmented() {
         samples.div_ceil(examples.len().max(1)) as u64
     } else {
@@ -200,6 +204,23 @@ mod tests {
             return Vec::new();
         };
         batch.labels.iter().copied().zip(values.chunks(4)).collect()
+    }
+
+    #[test]
+    fn calibration_sees_no_padding() {
+        let texts = TokenExamples {
+            sequences: [5, 9, 4].map(|n| (0..n).collect()).to_vec(),
+        };
+        let input = Input::Tokens {
+            context: 16,
+            vocabulary: 11,
+        };
+        let batches = calibration_batches(input, &texts, 3, 1).unwrap();
+        let mut lengths: Vec<usize> = batches.iter().map(|b| b.labels.len()).collect();
+        lengths.sort_unstable();
+        assert_eq!(lengths, [4, 5, 9]);
+        let n_labelled: usize = batches.iter().map(Batch::n_labelled).sum();
+        assert_eq!(n_labelled, 3 + 4 + 8);
     }
 
     #[test]
