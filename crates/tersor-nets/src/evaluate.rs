@@ -3,7 +3,7 @@
 use crate::examples::{Batch, Examples};
 use crate::gradient::logits;
 use crate::graph::{Network, Weights};
-use crate::loss::{Logits, divergence};
+use crate::loss::{Logits, divergences};
 use crate::{Error, Parameters, Result};
 use burn::tensor::Device;
 use serde::{Deserialize, Serialize};
@@ -171,10 +171,9 @@ pub fn evaluate(
         scores.correct.extend(rows.correct);
         let labelled = || logits.labelled(&batch.labels);
         if let Some(expected) = &mut expected_rows {
-            let divergences = labelled()
-                .zip(expected)
-                .map(|(row, expected)| divergence(expected, row));
-            scores.divergences.extend(divergences);
+            // The rows at hand first: what ends the pairs is not to take an expected row with it.
+            let pairs = labelled().zip(expected).map(|(row, expected)| (expected, row));
+            scores.divergences.extend(divergences(pairs));
         }
         if options.keep_logits {
             let none = || Logits {

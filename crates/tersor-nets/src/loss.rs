@@ -138,8 +138,7 @@ impl Logits {
 
     /// Kullback-Leibler divergence of `other` from this, sum of p ln(p / q) in nats, for each labelled row.
     pub fn divergences(&self, other: &Self, labels: &[u32]) -> Vec<f32> {
-        let pairs = self.labelled(labels).zip(other.labelled(labels));
-        pairs.map(|(row, other)| divergence(row, other)).collect()
+        divergences(self.labelled(labels).zip(other.labelled(labels)))
     }
 
     /// Rows that have a label.
@@ -149,15 +148,18 @@ impl Logits {
     }
 }
 
-/// Kullback-Leibler divergence in nats of one row of logits from another, the original's.
-pub fn divergence(original: &[f32], other: &[f32]) -> f32 {
+/// Kullback-Leibler divergence in nats of the second row of each pair of logits from the first, the original's.
+pub fn divergences<'a>(pairs: impl Iterator<Item = (&'a [f32], &'a [f32])>) -> Vec<f32> {
     let (mut p, mut q) = (Vec::new(), Vec::new());
-    let (log_p, log_q) = (softmax(original, 1.0, &mut p), softmax(other, 1.0, &mut q));
-    let terms = p.iter().zip(original).zip(other);
-    let sum: f64 = terms
-        .map(|((&p, &a), &b)| f64::from(p) * f64::from((a - log_p) - (b - log_q)))
-        .sum();
-    sum.max(0.0) as f32
+    let one = |(a, b): (&[f32], &[f32])| {
+        let (log_a, log_b) = (softmax(a, 1.0, &mut p), softmax(b, 1.0, &mut q));
+        let terms = p.iter().zip(a).zip(b);
+        let sum: f64 = terms
+            .map(|((&p, &a), &b)| f64::from(p) * f64::from((a - log_a) - (b - log_b)))
+            .sum();
+        sum.max(0.0) as f32
+    };
+    pairs.map(one).collect()
 }
 
 #[cfg(test)]
