@@ -66,6 +66,13 @@ pub(crate) trait BitCoder {
     /// A decoder whose bytes have ended goes on with zeros; [`check`](Self::check) tells.
     fn decide(&mut self, p_one: u32, bit: bool) -> bool;
 
+    /// As [`decide`](Self::decide), faster where it can be guessed from what came before which way it goes, and different things come
+    /// next each way.
+    #[inline]
+    fn branch(&mut self, p_one: u32, bit: bool) -> bool {
+        self.decide(p_one, bit)
+    }
+
     /// Whether all bits decoded so far were there.
     ///
     /// # Errors
@@ -280,58 +287,33 @@ impl BitCoder for RangeEncoder {
 #[derive(Debug)]
 pub(crate) struct RangeDecoder<'a> {
     bytes: &'a [u8],
-    /// Bytes taken into `code` and `ahead`, with the zeros after the end.
+    /// Bytes taken into `window`, with the zeros after the end.
     position: usize,
-    code: u32,
-    range: u32,
-    /// Bytes that come after those in `code`, the first highest, and how many bits they are: at least [`MIN_AHEAD`].
-    ahead: u64,
+    /// The code value in the high 32 bits, and below them the bytes that come next.
+    window: u64,
+    /// How many bits of it come next: at least [`MIN_AHEAD`], and no more than twice as many.
     n_ahead: u32,
+    range: u32,
     part: &'static str,
 }
 
-/// Most bits that one decision takes in.
-const MIN_AHEAD: u32 = 24;
+/// Most bits that one decision takes in: it leaves at least 2^9 of a range of at least 2^24.
+const MIN_AHEAD: u32 = 16;
 
 impl<'a> RangeDecoder<'a> {
     /// A decoder of all of `bytes`; `part` names them in errors.
     pub(crate) fn new(bytes: &'a [u8], part: &'static str) -> Result<Self> {
-        let mut decoder = Self {
+        let byte = |i: usize| bytes.get(i).copied().unwrap_or(0);
+        let decoder = Self {
             bytes,
-            position: 0,
-            code: 0,
+            position: 8,
+            window: u64::from_be_bytes(std::array::from_fn(byte)),
+            n_ahead: 32,
             range: u32::MAX,
-            ahead: 0,
-            n_ahead: 0,
             part,
         };
-        for _ in 0..2 {
-            decoder.fill();
-            decoder.shift(16);
-        }
-        decoder.fill();
         decoder.check()?;
         Ok(decoder)
-    }
-
-    /// Takes in bytes until there are more than 56 bits ahead: rare, and out of the way of the rest.
-    #[cold]
-    #[inline(never)]
-    fn fill(&mut self) {
-        while self.n_ahead <= 56 {
-            let byte = self.bytes.get(self.position).copied().unwrap_or(0);
-            self.position += 1;
-            self.ahead |= u64::from(byte) << (56 - self.n_ahead);
-            self.n_ahead += 8;
-        }
-    }
-
-    /// Moves up to 24 bits, whole bytes, from ahead into the code.
-    #[inline]
-    fn shift(&mut self, n: u32) {
-        self.code = self.code << n | (self.ahead >> 32 >> (32 - n)) as u32;
-        self.ahead <<= n;
-        self.n_ahead -= n;
     }
 
     #[inline]
@@ -339,9 +321,13 @@ impl<'a> RangeDecoder<'a> {
         // Whole bytes, as many as make the range at least MIN_RANGE.
         let n = self.range.leading_zeros() & 0b1_1000;
         self.range <<= n;
-        self.shift(n);
+        self.window <<= n;
+        self.n_ahead -= n;
         if self.n_ahead < MIN_AHEAD {
-            self.fill();
+            let next = two_bytes(self.bytes, self.position);
+            self.window |= u64::from(next) << (MIN_AHEAD - self.n_ahead);
+            self.position += 2;
+            self.n_ahead += MIN_AHEAD;
         }
     }
 
@@ -361,19 +347,44 @@ impl<'a> RangeDecoder<'a> {
     }
 }
 
+/// The bytes at a position, zeros after the end: needed for few decisions, and out of the way of the rest.
+#[cold]
+#[inline(never)]
+fn two_bytes(bytes: &[u8], position: usize) -> u16 {
+    let byte = |i: usize| bytes.get(i).copied().unwrap_or(0);
+    u16::from_be_bytes([byte(position), byte(position.wrapping_add(1))])
+}
+
 impl BitCoder for RangeDecoder<'_> {
     #[inline]
     fn decide(&mut self, p_one: u32, _: bool) -> bool {
         let bound = bound(self.range, p_one);
-        let bit = self.code < bound;
+        let high = u64::from(bound) << 32;
+        let bit = self.window < high;
         if bit {
             self.range = bound;
         } else {
-            self.code -= bound;
+            self.window -= high;
             self.range -= bound;
         }
         self.normalize();
         bit
+    }
+
+    #[inline]
+    fn branch(&mut self, p_one: u32, _: bool) -> bool {
+        let bound = bound(self.range, p_one);
+        let high = u64::from(bound) << 32;
+        if self.window < high {
+            self.range = bound;
+            self.normalize();
+            true
+        } else {
+            self.window -= high;
+            self.range -= bound;
+            self.normalize();
+            false
+        }
     }
 
     fn check(&self) -> Result<()> {
@@ -387,9 +398,10 @@ impl BitCoder for RangeDecoder<'_> {
         let mut value = 0;
         for _ in 0..n_bits {
             self.range >>= 1;
-            let bit = self.code >= self.range;
+            let high = u64::from(self.range) << 32;
+            let bit = self.window >= high;
             if bit {
-                self.code -= self.range;
+                self.window -= high;
             }
             value = value << 1 | u32::from(bit);
             self.normalize();

@@ -27,6 +27,7 @@ mod neighbours;
 mod price;
 mod segment;
 mod shape;
+mod table;
 mod walk;
 
 use crate::cost::Metered;

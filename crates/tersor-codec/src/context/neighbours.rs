@@ -12,18 +12,6 @@ pub(super) const LEFT: usize = 0;
 pub(super) const UP: usize = 1;
 pub(super) const UP2: usize = 4;
 
-/// How far back the neighbours are where lines have so many elements.
-pub(super) fn offsets(line: usize) -> [usize; N_NEIGHBOURS] {
-    [
-        1,
-        line,
-        line.saturating_add(1),
-        line.saturating_sub(1).max(1),
-        line.saturating_mul(2),
-        2,
-    ]
-}
-
 /// What each neighbour adds to four numbers: the sum of magnitudes nearby; the contexts of those before and of those around, digits
 /// of 0 to 2; the context of the signs.
 const WEIGHTS: [[u32; 4]; N_NEIGHBOURS] = [
@@ -67,11 +55,17 @@ static PARTS: [[u32; 256]; N_NEIGHBOURS] = {
     parts
 };
 
-/// What neighbours at these distances say.
+/// What neighbours at these distances say, but for the one to the left.
 #[inline(always)]
 pub(super) fn sum(neighbours: [i8; N_NEIGHBOURS]) -> u32 {
-    let parts = neighbours.iter().zip(&PARTS);
+    let parts = neighbours.iter().zip(&PARTS).skip(LEFT + 1);
     parts.map(|(&v, parts)| parts[usize::from(v as u8)]).sum()
+}
+
+/// What the neighbour to the left says.
+#[inline(always)]
+pub(super) fn of_left(distance: i8) -> u32 {
+    PARTS[LEFT][usize::from(distance as u8)]
 }
 
 /// One number of a sum.

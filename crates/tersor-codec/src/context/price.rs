@@ -11,7 +11,7 @@ use crate::{Error, Result};
 /// What symbols would take if they came next in a group of the coder `context`.
 ///
 /// A group is a sequence of segments, each begun with [`begin`](Self::begin) and followed symbol by symbol with
-/// [`push`](Self::push), or taken whole with [`take`](Self::take). [`price`](Self::price) changes nothing. A snapshot is a clone: about 350 KB, and seven bytes per element of
+/// [`push`](Self::push), or taken whole with [`take`](Self::take). [`price`](Self::price) changes nothing. A snapshot is a clone: about 480 KB, and seven bytes per element of
 /// the segment at hand.
 #[derive(Clone, Debug)]
 pub struct ContextPrices {

@@ -5,7 +5,7 @@ use super::distance::Span;
 use super::logistic::log2;
 use super::model::Model;
 use super::shape::{Kind, Shape};
-use super::walk::{MAX_MAGNITUDE, Site, Walk};
+use super::walk::{Ahead, MAX_MAGNITUDE, Site, Walk};
 use crate::range::{Bit, BitCoder, TreeModel, UintModel};
 use crate::{Error, Result, trellis};
 
@@ -275,7 +275,7 @@ impl Segment {
 
     /// What is known of the next element.
     pub(super) fn site(&self, model: &Model) -> Site {
-        self.walk.site(&model.statistics)
+        self.walk.site(&model.statistics, self.walk.ahead(0))
     }
 
     /// What `symbol` would take at the next element, in units of 2^-16 bit; more than anything if it is not on the trellis.
@@ -307,24 +307,27 @@ impl Segment {
         self.state = quantizer;
     }
 
-    /// Codes the next symbol.
+    /// Codes the next symbol: that given, or when decoding the one read. `ahead` is what is already known of it, and then of the one
+    /// after it.
     #[inline(always)]
     fn code<const ON_TRELLIS: bool>(
         &mut self,
         model: &mut Model,
         coder: &mut impl BitCoder,
-        given: u16,
+        ahead: &mut Ahead,
+        given: Option<u16>,
     ) -> u16 {
-        let given = i32::from(given) - self.centre;
-        let site = self.walk.site(&model.statistics);
+        let given = given.map(|symbol| i32::from(symbol) - self.centre);
+        let site = self.walk.site(&model.statistics, *ahead);
+        *ahead = self.walk.ahead(1);
         if !ON_TRELLIS {
-            let distance = model.code(coder, &site, self.span, given);
+            let distance = model.code(coder, &site, self.span, given.unwrap_or(0));
             self.walk.push(&mut model.statistics, &site, distance);
             return (self.centre + distance) as u16;
         }
         let quantizer = trellis::quantizer(self.state);
         let span = self.span.of_quantizer(quantizer);
-        let given = trellis::index(quantizer, given).unwrap_or(0);
+        let given = given.map_or(0, |distance| trellis::index(quantizer, distance).unwrap_or(0));
         let index = if span.is_single() {
             0
         } else {
@@ -338,13 +341,14 @@ impl Segment {
     /// Encodes the next symbols.
     #[inline(never)]
     pub(super) fn encode(&mut self, model: &mut Model, coder: &mut impl BitCoder, symbols: &[u16]) {
+        let mut ahead = self.walk.ahead(0);
         if self.on_trellis {
             for &symbol in symbols {
-                self.code::<true>(model, coder, symbol);
+                self.code::<true>(model, coder, &mut ahead, Some(symbol));
             }
         } else {
             for &symbol in symbols {
-                self.code::<false>(model, coder, symbol);
+                self.code::<false>(model, coder, &mut ahead, Some(symbol));
             }
         }
     }
@@ -352,13 +356,14 @@ impl Segment {
     /// Decodes the next symbols.
     #[inline(never)]
     pub(super) fn decode(&mut self, model: &mut Model, coder: &mut impl BitCoder, out: &mut [u16]) {
+        let mut ahead = self.walk.ahead(0);
         if self.on_trellis {
             for symbol in out {
-                *symbol = self.code::<true>(model, coder, 0);
+                *symbol = self.code::<true>(model, coder, &mut ahead, None);
             }
         } else {
             for symbol in out {
-                *symbol = self.code::<false>(model, coder, 0);
+                *symbol = self.code::<false>(model, coder, &mut ahead, None);
             }
         }
     }

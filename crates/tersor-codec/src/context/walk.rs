@@ -3,7 +3,7 @@
 use super::counter::rate;
 use super::logistic::{exp2, log2};
 use super::mixer::Mixer;
-use super::neighbours::{AROUND, BEFORE, LEFT, N_NEIGHBOURS, Near, SIGNS, Tap, UP, UP2, offsets, part, sum};
+use super::neighbours::{AROUND, BEFORE, LEFT, Near, SIGNS, Tap, UP, UP2, of_left, part, sum};
 use super::segment::Extent;
 use super::shape::{Kind, Shape};
 
@@ -59,10 +59,25 @@ pub(super) struct Site {
     pub(super) signs: usize,
     /// Set of weights for signs.
     pub(super) tap: usize,
-    /// What a sign is likely to follow: the neighbours to the left, above and above that, and the sum of the kernel so far.
-    pub(super) signed: [i32; 4],
+    /// What a sign is likely to follow: the neighbours to the left, above and above that,
+    pub(super) signed: [i8; 3],
+    /// and the sum of the kernel so far.
+    pub(super) kernel_signed: i32,
     log_scale: i32,
     features: [i32; N_FEATURES],
+}
+
+/// What is known of an element already while the one to its left is being coded.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Ahead {
+    tap: Tap,
+    /// The neighbours above and two above.
+    up: i8,
+    up2: i8,
+    /// What the neighbours say, but for the one to the left.
+    sum: u32,
+    /// Mean magnitude of the column against the tensor's, in octaves.
+    column: i32,
 }
 
 /// What one tensor hands to the next.
@@ -92,8 +107,13 @@ pub(super) struct Walk {
     /// Where the first distance goes in the history, and the next one.
     margin: usize,
     here: usize,
-    /// How far back the neighbours are.
-    offsets: [usize; N_NEIGHBOURS],
+    /// The last distance within a byte.
+    last: i8,
+    /// How far back the neighbours above and two above are.
+    line: usize,
+    two_lines: usize,
+    /// Whether the last element is a neighbour above, or of the same column.
+    is_narrow: bool,
     taps: Vec<Tap>,
     near: Near,
     /// Place in the kernel.
@@ -130,8 +150,9 @@ impl Walk {
             shape.n_columns
         };
         // What lies before the segment is zero.
-        let offsets = offsets(line).map(|offset| offset.min(n));
-        let margin = offsets.iter().copied().max().unwrap_or(0);
+        let two_lines = line.saturating_mul(2).min(n + 1);
+        let line = line.min(n + 1);
+        let margin = two_lines.max(line + 1);
         let tap = (first % shape.n_taps as u64) as usize;
         let taps = if shape.kind == Kind::Kernels {
             let n_taps = shape.n_taps.min(tap + n);
@@ -145,7 +166,10 @@ impl Walk {
             history: vec![0; margin + n],
             margin,
             here: margin,
-            offsets,
+            last: 0,
+            line,
+            two_lines,
+            is_narrow: line < 3 || shape.n_columns < 2,
             near: Near::new(&taps, mean),
             taps,
             tap,
@@ -174,19 +198,46 @@ impl Walk {
         self.shape.kind
     }
 
+    /// What is already known of the next element, or, if `skip` is 1, of the one after it.
+    #[inline(always)]
+    pub(super) fn ahead(&self, skip: usize) -> Ahead {
+        let wrap = |i: usize, n: usize| if i < n { i } else { 0 };
+        let tap = wrap(self.tap + skip, self.shape.n_taps);
+        let tap = self.taps.get(tap).copied().unwrap_or_default();
+        let here = self.here + skip;
+        let above = here.wrapping_sub(self.line);
+        let [up_left, up, up_right] = chunk(&self.history, above.wrapping_sub(1));
+        // In a line of one element the one to the right above is not there yet: the one above stands for it.
+        let up_right = if self.line == 1 { up } else { up_right };
+        let [up2] = chunk(&self.history, here.wrapping_sub(self.two_lines));
+        let [left2] = chunk(&self.history, here.wrapping_sub(2));
+        let mut neighbours = [0, up, up_left, up_right, up2, left2];
+        neighbours
+            .iter_mut()
+            .zip(tap.masks)
+            .for_each(|(v, mask)| *v &= mask);
+        let column = wrap(self.column + skip, self.shape.n_columns);
+        let column = self.columns.get(column).copied().unwrap_or(0);
+        Ahead {
+            tap,
+            up: neighbours[UP],
+            up2: neighbours[UP2],
+            sum: sum(neighbours),
+            column: log2(column + LEAST) - self.log_tensor,
+        }
+    }
+
     /// What is known of the next element.
     #[inline(always)]
-    pub(super) fn site(&self, statistics: &Statistics) -> Site {
-        let tap = self.taps.get(self.tap).copied().unwrap_or_default();
-        let neighbour = |i: usize| {
-            let value = self.history.get(self.here.wrapping_sub(self.offsets[i]));
-            value.copied().unwrap_or(0) & tap.masks[i]
-        };
-        let neighbours: [i8; N_NEIGHBOURS] = std::array::from_fn(neighbour);
-        let sum = sum(neighbours);
+    pub(super) fn site(&self, statistics: &Statistics, ahead: Ahead) -> Site {
+        let ahead = if self.is_narrow { self.ahead(0) } else { ahead };
+        let Ahead {
+            tap, up, up2, column, ..
+        } = ahead;
+        let left = self.last & tap.masks[LEFT];
+        let sum = ahead.sum + of_left(left);
 
         let tensor = self.log_tensor;
-        let column = log2(self.columns.get(self.column).copied().unwrap_or(0) + LEAST) - tensor;
         let row = self.row;
         let near = self.near.log(tap, sum);
         let features = [row, column, near, 256];
@@ -219,12 +270,8 @@ impl Walk {
             inputs: [row, column],
             signs: usize::from(kernels) * 81 + part(sum, SIGNS) as usize,
             tap,
-            signed: [
-                neighbours[LEFT].into(),
-                neighbours[UP].into(),
-                neighbours[UP2].into(),
-                self.kernel_signed,
-            ],
+            signed: [left, up, up2],
+            kernel_signed: self.kernel_signed,
             log_scale,
             features,
         }
@@ -238,6 +285,7 @@ impl Walk {
         if let Some(slot) = self.history.get_mut(self.here) {
             *slot = within as i8;
         }
+        self.last = within as i8;
         self.here += 1;
 
         let expected = exp2(site.log_scale as u32);
@@ -309,6 +357,13 @@ fn columns(shape: Shape, n: usize, mean: u32, rows: &[u32]) -> Vec<u32> {
     rows.iter()
         .flat_map(|row| std::iter::repeat_n(share(row), per_row))
         .collect()
+}
+
+/// Distances from a place in the history; zeros where it ends before.
+#[inline(always)]
+fn chunk<const N: usize>(history: &[i8], at: usize) -> [i8; N] {
+    let chunk = history.get(at..).and_then(|h| h.first_chunk());
+    chunk.copied().unwrap_or([0; N])
 }
 
 /// Moves a mean towards a value by `rate` x 2^-16 of their difference.
