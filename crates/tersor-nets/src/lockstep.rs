@@ -8,6 +8,8 @@ use burn::tensor::Device;
 
 /// Outputs of one node for every batch, of the original and of the changed network.
 pub struct Sides<'a> {
+    /// The batches.
+    pub batches: &'a [Batch],
     /// The original's.
     pub original: &'a [Value],
     /// The changed network's, from inputs that its changed layers made.
@@ -102,6 +104,7 @@ pub fn lockstep(
                 .inputs
                 .iter()
                 .map(|&i| Sides {
+                    batches,
                     original: a.at(i),
                     changed: b.at(i),
                 })
@@ -112,6 +115,7 @@ pub fn lockstep(
         a.run(network, index)?;
         b.run(network, index)?;
         let outputs = Sides {
+            batches,
             original: a.at(index),
             changed: b.at(index),
         };

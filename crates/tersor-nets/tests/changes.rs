@@ -8,12 +8,12 @@
 
 mod support;
 
-use support::{tiny, tiny_examples, tiny_parameters};
+use support::{tiny, tiny_decoder, tiny_examples, tiny_parameters, tiny_texts};
 use tersor::options::{CompressOptions, Method, Scope, Target};
 use tersor::{Silent, compress};
 use tersor_codec::{Coder, Limits, QuantizedCheckpoint, TensorData};
 use tersor_nets::evaluate::{EvaluateOptions, Scores, evaluate};
-use tersor_nets::examples::{Batch, Examples, TokenExamples};
+use tersor_nets::examples::{Batch, Examples};
 use tersor_nets::graph::{Mode, Network, Role, Unobserved, Weights};
 use tersor_nets::prune::{PruneOptions, Pruner, Scope as PruneScope, Score, count};
 use tersor_nets::shared::{FinetuneOptions, Match, finetune, repair, to_parameters};
@@ -189,15 +189,10 @@ fn a_reference_is_of_the_same_examples_in_batches_of_any_size() {
 
 #[test]
 fn texts_of_any_length_and_number_are_compared_token_by_token() {
-    let config = r#"{"hidden_size": 8, "intermediate_size": 8, "num_hidden_layers": 1, "num_attention_heads": 2,
-        "vocab_size": 11, "max_position_embeddings": 512}"#;
-    let network = models::llama(&serde_json::from_str(config).unwrap()).unwrap();
+    let network = tiny_decoder();
     let device = open_device("cpu").unwrap();
     let parameters = [1, 2].map(|seed| Parameters::random(&network, seed));
-    let text = |n: u32| (0..n).map(|i| (i * i + n) % 11).collect();
-    let texts = TokenExamples {
-        sequences: [5, 9, 4].map(text).to_vec(),
-    };
+    let texts = tiny_texts(&[5, 9, 4]);
     // One by one, and two at a time with one left over.
     let scores = |which: usize, batch: usize, reference: Option<&Scores>| {
         let options = EvaluateOptions {

@@ -8,7 +8,7 @@
 
 mod support;
 
-use support::{CLASSES, tiny, tiny_examples, tiny_parameters};
+use support::{CLASSES, tiny, tiny_decoder, tiny_examples, tiny_parameters, tiny_texts};
 use tersor::Silent;
 use tersor_nets::examples::{Batch, Examples as _};
 use tersor_nets::gradient::{backward, logits};
@@ -16,7 +16,7 @@ use tersor_nets::graph::{Mode, Network, Unobserved, Weights};
 use tersor_nets::sensitivity::{
     FisherOptions, GramOptions, HutchinsonOptions, Labels, fisher, hutchinson, moments, second_order,
 };
-use tersor_nets::{Error, Parameters, models, open_device};
+use tersor_nets::{Error, Parameters, open_device};
 
 fn loss(network: &Network, parameters: &Parameters, batch: &Batch) -> f64 {
     let weights = Weights::new(parameters, &open_device("cpu").unwrap(), false);
@@ -226,13 +226,31 @@ fn moments_are_those_of_the_inputs() {
 }
 
 #[test]
+fn moments_of_texts_are_the_same_with_padding() {
+    let network = tiny_decoder();
+    let parameters = Parameters::random(&network, 5);
+    let (texts, device) = (tiny_texts(&[3, 40, 7, 12]), open_device("cpu").unwrap());
+    let of = |batch: usize| {
+        let options = GramOptions {
+            samples: 4,
+            batch,
+            seed: 0,
+            output_gradients: false,
+        };
+        moments(&network, &parameters, &texts, &device, &options, &Silent).unwrap()
+    };
+    let (one_by_one, padded) = (of(1), of(4));
+    assert_eq!(one_by_one.len(), padded.len());
+    for (a, b) in one_by_one.iter().zip(&padded) {
+        for (a, b) in a.gram.iter().zip(&b.gram) {
+            assert!((a - b).abs() < 1e-5 * (1.0 + a.abs()), "{a} {b}");
+        }
+    }
+}
+
+#[test]
 fn attention_is_refused_by_name() {
-    let config: models::LlamaConfig = serde_json::from_str(
-        r#"{"hidden_size": 8, "intermediate_size": 8, "num_hidden_layers": 1, "num_attention_heads": 2,
-            "vocab_size": 11, "max_position_embeddings": 16}"#,
-    )
-    .unwrap();
-    let network = models::llama(&config).unwrap();
+    let network = tiny_decoder();
     let parameters = Parameters::random(&network, 1);
     let device = open_device("cpu").unwrap();
     let error = second_order(

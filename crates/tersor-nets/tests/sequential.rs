@@ -9,6 +9,7 @@
 mod support;
 
 use support::small::{decoded, examples, scores, small, trained};
+use support::{tiny_decoder, tiny_texts};
 use tersor::feedback::FeedbackConfig;
 use tersor::options::{CompressOptions, Target};
 use tersor::{Compressor, Silent};
@@ -139,4 +140,32 @@ fn the_same_settings_give_the_same_file() {
         .bytes
     };
     assert!(file() == file(), "two runs differ");
+}
+
+#[test]
+fn texts_calibrate_the_same_with_padding() {
+    let (network, device) = (tiny_decoder(), open_device("cpu").unwrap());
+    let original = Parameters::random(&network, 3);
+    let texts = tiny_texts(&[30, 5, 60, 11]);
+    let repaired = SequentialOptions {
+        rows_per_input: usize::MAX,
+        ..options(Coder::Ans)
+    };
+    let quantized = |batches: &[Batch]| {
+        let rest = CompressOptions::default().with_coder(Some(Coder::Ans));
+        let how = (SequentialTarget::Slope(1e-7), &repaired);
+        let (_, file) = compress(&network, &original, batches, &device, how, &rest, &Silent).unwrap();
+        decoded(&network, &file.bytes)
+    };
+    let single: Vec<Batch> = (0..4).map(|i| texts.batch(&[i], None).unwrap()).collect();
+    let padded = [texts.batch(&[0, 1, 2, 3], None).unwrap()];
+    assert_eq!(padded[0].filled_rows().unwrap().len(), 30 + 5 + 60 + 11);
+    let (single, padded) = (quantized(&single), quantized(&padded));
+    let (mut n, mut n_other) = (0, 0);
+    for ((_, a), (_, b)) in single.iter().zip(padded.iter()) {
+        n += a.len();
+        n_other += a.iter().zip(b).filter(|(a, b)| (*a - *b).abs() > 1e-3).count();
+    }
+    // Sums of floats end in other digits, and a weight between two levels may go to the other one.
+    assert!(n_other * 50 < n, "{n_other} of {n}");
 }

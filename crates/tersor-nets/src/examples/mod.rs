@@ -19,8 +19,8 @@ pub const UNLABELLED: u32 = u32::MAX;
 pub enum BatchInput {
     /// `[batch, channels, height, width]`.
     Images(Vec<f32>, [usize; 4]),
-    /// `[batch, length]`.
-    Tokens(Vec<i32>, [usize; 2]),
+    /// `[batch, length]`, and how many tokens of each sequence come before its padding.
+    Tokens(Vec<i32>, [usize; 2], Vec<usize>),
 }
 
 /// Inputs with a label for each row of the network's logits.
@@ -38,13 +38,25 @@ impl Batch {
         self.labels.iter().filter(|&&l| l != UNLABELLED).count()
     }
 
+    /// Rows of `[batch * length]` that are no padding, in order; `None` if none are, and for images.
+    pub fn filled_rows(&self) -> Option<Vec<i32>> {
+        let BatchInput::Tokens(_, [_, length], lengths) = &self.input else {
+            return None;
+        };
+        if lengths.iter().all(|n| n >= length) {
+            return None;
+        }
+        let rows = |(i, &n): (usize, &usize)| (i * length..i * length + n.min(*length)).map(|row| row as i32);
+        Some(lengths.iter().enumerate().flat_map(rows).collect())
+    }
+
     /// The input on a device.
     pub fn to_device(&self, device: &Device) -> Value {
         match &self.input {
             BatchInput::Images(values, shape) => {
                 Value::Image(Tensor::from_data(TensorData::new(values.clone(), *shape), device))
             }
-            BatchInput::Tokens(ids, shape) => {
+            BatchInput::Tokens(ids, shape, _) => {
                 Value::Tokens(Tensor::from_data(TensorData::new(ids.clone(), *shape), device))
             }
         }
@@ -77,9 +89,8 @@ pub trait Examples: Sync {
 /// Images per batch of calibration.
 const CALIBRATION_BATCH: usize = 50;
 
-/// Batches of about `samples` examples for a network of this input, in random order, as they are; texts one by one, since what shorter ones
-/// are padded with would count among what is calibrated on. Where that is more than there are and
-/// they are augmented, they come again, changed; otherwise each comes at most once.
+/// Batches of about `samples` examples for a network of this input, in random order, as they are; texts one by one, which need no
+/// padding. Where that is more than there are and they are augmented, they come again, changed; otherwise each comes at most once.
 ///
 /// # Errors
 /// As [`Examples::batch`].
@@ -178,7 +189,11 @@ impl Examples for TokenExamples {
             }
         }
         Ok(Batch {
-            input: BatchInput::Tokens(ids, [chosen.len(), length]),
+            input: BatchInput::Tokens(
+                ids,
+                [chosen.len(), length],
+                chosen.iter().map(|s| s.len()).collect(),
+            ),
             labels,
         })
     }

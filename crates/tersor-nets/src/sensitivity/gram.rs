@@ -4,13 +4,13 @@
 //! For a convolution x is a patch, in the order of its kernel: channel, row, column.
 
 use super::sampled;
-use crate::examples::{Examples, UNLABELLED};
+use crate::examples::{Batch, Examples, UNLABELLED};
 use crate::gradient::to_vec;
 use crate::graph::{Conv, Mode, Network, Node, Observer, Op, Value, Weights};
 use crate::{Error, Parameters, Result};
 use burn::tensor::module::unfold4d;
 use burn::tensor::ops::UnfoldOptions;
-use burn::tensor::{Device, Tensor, TensorData};
+use burn::tensor::{Device, Int, Tensor, TensorData};
 use tersor::Progress;
 use tersor_data::Random;
 
@@ -54,17 +54,32 @@ struct Sums {
     examples: f64,
 }
 
-/// Inputs of a layer as rows `[positions, inputs]`; patches for convolutions.
-pub(crate) fn input_rows(op: &Op, input: &Value) -> Option<Tensor<2>> {
+/// Inputs of a layer as rows `[positions, inputs]`; patches for convolutions. Padding of sequences is left out.
+pub(crate) fn input_rows(op: &Op, input: &Value, batch: &Batch) -> Option<Tensor<2>> {
     match (op, input) {
         (Op::Conv(conv), Value::Image(x)) => Some(patches(conv, x.clone())),
         (Op::Linear(_), Value::Vectors(x)) => Some(x.clone()),
         (Op::Linear(_), Value::Sequence(x)) => {
             let [b, l, d] = x.dims();
-            Some(x.clone().reshape([b * l, d]))
+            Some(filled(x.clone().reshape([b * l, d]), batch))
         }
         _ => None,
     }
+}
+
+/// Rows of a batch's positions without those of padding.
+pub(crate) fn filled(rows: Tensor<2>, batch: &Batch) -> Tensor<2> {
+    match batch.filled_rows() {
+        Some(indices) => select(rows, indices),
+        None => rows,
+    }
+}
+
+/// Some of the rows.
+pub(crate) fn select(rows: Tensor<2>, indices: Vec<i32>) -> Tensor<2> {
+    let n = indices.len();
+    let indices = Tensor::<1, Int>::from_data(TensorData::new(indices, [n]), &rows.device());
+    rows.select(0, indices)
 }
 
 fn patches(conv: &Conv, x: Tensor<4>) -> Tensor<2> {
@@ -105,6 +120,7 @@ pub(crate) fn add_products(sums: &mut [f64], block: usize, a: &Tensor<2>, b: &Te
 struct Watch<'a> {
     sums: &'a mut [Sums],
     probes: Option<Vec<(usize, Value)>>,
+    batch: &'a Batch,
     device: Device,
 }
 
@@ -113,7 +129,7 @@ impl Observer for Watch<'_> {
         let Some((at, sums)) = self.sums.iter_mut().enumerate().find(|(_, s)| s.node == index) else {
             return Ok(output);
         };
-        let rows = inputs.first().and_then(|x| input_rows(&node.op, x));
+        let rows = inputs.first().and_then(|x| input_rows(&node.op, x, self.batch));
         let rows = rows.ok_or_else(|| Error::Internal(format!("{:?} has no rows", node.name)))?;
         sums.add(&rows.inner_if_tracked())?;
         let Some(probes) = &mut self.probes else {
@@ -214,6 +230,7 @@ pub fn moments(
         let mut watch = Watch {
             sums: &mut sums,
             probes: options.output_gradients.then(Vec::new),
+            batch: &batch,
             device: weights.device().clone(),
         };
         let input = batch.to_device(weights.device());

@@ -18,7 +18,7 @@ pub use estimator::{Estimate, Estimator};
 pub use file::{read_sensitivities, write_sensitivities};
 pub use fisher::{FisherOptions, Labels, fisher};
 pub use gram::{GramOptions, LayerMoments, MAX_GRAM, moments};
-pub(crate) use gram::{add_products, input_rows};
+pub(crate) use gram::{add_products, filled, input_rows, select};
 pub use hutchinson::{HutchinsonOptions, hessian_product, hutchinson};
 pub use second_order::second_order;
 pub use tersor::Recorded;

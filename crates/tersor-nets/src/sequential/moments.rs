@@ -1,11 +1,12 @@
 //! Second moments of what reaches a layer in two networks at once.
 
 use super::Inputs;
+use crate::examples::Batch;
 use crate::graph::{Op, Value};
 use crate::lockstep::Sides;
-use crate::sensitivity::{MAX_GRAM, add_products, input_rows};
+use crate::sensitivity::{MAX_GRAM, add_products, input_rows, select};
 use crate::{Error, Result};
-use burn::tensor::{Int, Tensor, TensorData};
+use burn::tensor::Tensor;
 
 /// Moments of a layer with `n_in` inputs, in diagonal blocks of `block`, the last one filled up with zeros.
 pub(super) struct PairMoments {
@@ -25,23 +26,26 @@ impl PairMoments {
             Inputs::Original => inputs.original,
             Inputs::Quantized | Inputs::Corrected => inputs.changed,
         };
-        let rows = |value: &Value| {
-            input_rows(op, value).ok_or_else(|| Error::Internal("a layer whose inputs have no rows".into()))
+        let rows = |value: &Value, batch: &Batch| {
+            let rows = input_rows(op, value, batch);
+            rows.ok_or_else(|| Error::Internal("a layer whose inputs have no rows".into()))
         };
-        let first = seen.first().map(rows).transpose()?;
+        let first = seen.first().zip(inputs.batches.first());
+        let first = first.map(|(value, batch)| rows(value, batch)).transpose()?;
         let [n_rows, n_in] = first.map_or([0, 0], |rows| rows.dims());
-        let stride = (n_rows * seen.len() / (rows_per_input * n_in).max(1)).max(1);
+        let stride = (n_rows * seen.len() / rows_per_input.saturating_mul(n_in).max(1)).max(1);
         let block = n_in.clamp(1, MAX_GRAM);
         let len = n_in.div_ceil(block) * block * block;
         let mut gram = vec![0f64; len];
         let mut cross = (which == Inputs::Corrected).then(|| vec![0f64; len]);
         let mut n = 0;
-        for (at, (original, seen)) in inputs.original.iter().zip(seen).enumerate() {
-            let seen = thinned(rows(seen)?, stride, at);
+        let sides = inputs.original.iter().zip(seen).zip(inputs.batches);
+        for (at, ((original, seen), batch)) in sides.enumerate() {
+            let seen = thinned(rows(seen, batch)?, stride, at);
             n += seen.dims()[0];
             add_products(&mut gram, block, &seen, &seen)?;
             if let Some(cross) = &mut cross {
-                add_products(cross, block, &thinned(rows(original)?, stride, at), &seen)?;
+                add_products(cross, block, &thinned(rows(original, batch)?, stride, at), &seen)?;
             }
         }
         let mean = |sums: Vec<f64>| sums.iter().map(|s| (s / n.max(1) as f64) as f32).collect();
@@ -59,11 +63,6 @@ fn thinned(rows: Tensor<2>, stride: usize, batch: usize) -> Tensor<2> {
     if stride == 1 {
         return rows;
     }
-    let indices: Vec<i32> = (batch % stride..rows.dims()[0])
-        .step_by(stride)
-        .map(|row| row as i32)
-        .collect();
-    let n = indices.len();
-    let indices = Tensor::<1, Int>::from_data(TensorData::new(indices, [n]), &rows.device());
-    rows.select(0, indices)
+    let indices = (batch % stride..rows.dims()[0]).step_by(stride);
+    select(rows, indices.map(|row| row as i32).collect())
 }

@@ -6,6 +6,7 @@ use crate::examples::Batch;
 use crate::gradient::to_vec;
 use crate::graph::{Network, Node, Op, Value};
 use crate::lockstep::{Sides, Visit, lockstep};
+use crate::sensitivity::filled;
 use crate::{Parameters, Result};
 use burn::tensor::{Device, Tensor};
 use serde::Serialize;
@@ -83,8 +84,8 @@ impl Channel {
     }
 }
 
-/// A value as `[examples, channels, positions]`.
-fn channels_of(value: &Value) -> Option<Tensor<3>> {
+/// A value as `[examples, channels, positions]`; of sequences each position but those of padding is an example.
+fn channels_of(value: &Value, batch: &Batch) -> Option<Tensor<3>> {
     match value {
         Value::Image(t) => {
             let [b, c, h, w] = t.dims();
@@ -96,7 +97,8 @@ fn channels_of(value: &Value) -> Option<Tensor<3>> {
         }
         Value::Sequence(t) => {
             let [b, l, c] = t.dims();
-            Some(t.clone().reshape([b * l, c, 1]))
+            let rows = filled(t.clone().reshape([b * l, c]), batch);
+            Some(rows.unsqueeze_dim(2))
         }
         Value::Tokens(_) => None,
     }
@@ -105,8 +107,9 @@ fn channels_of(value: &Value) -> Option<Tensor<3>> {
 /// Statistics of each output channel.
 fn channels(outputs: &Sides<'_>) -> Result<Vec<Channel>> {
     let mut channels = Vec::new();
-    for (original, now) in outputs.original.iter().zip(outputs.changed) {
-        let (Some(original), Some(now)) = (channels_of(original), channels_of(now)) else {
+    let sides = outputs.original.iter().zip(outputs.changed);
+    for ((original, now), batch) in sides.zip(outputs.batches) {
+        let (Some(original), Some(now)) = (channels_of(original, batch), channels_of(now, batch)) else {
             continue;
         };
         let [_, n_channels, positions] = now.dims();

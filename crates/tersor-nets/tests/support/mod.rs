@@ -6,9 +6,9 @@ pub(crate) mod lenet;
 pub(crate) mod small;
 
 use tersor_data::{Augment, Images, Normalize, Random};
-use tersor_nets::Parameters;
-use tersor_nets::examples::ImageExamples;
+use tersor_nets::examples::{ImageExamples, TokenExamples};
 use tersor_nets::graph::{Builder, Conv, Input, Linear, Network, Pool, Role};
+use tersor_nets::{Parameters, models};
 
 pub(crate) const CLASSES: usize = 3;
 
@@ -89,5 +89,20 @@ pub(crate) fn tiny_examples(n: usize, seed: u64) -> ImageExamples {
         images: Images::new([1, 8, 8], pixels, labels, CLASSES),
         normalize: Normalize::unit(),
         augment: Augment::None,
+    }
+}
+
+/// A decoder of texts with one block.
+pub(crate) fn tiny_decoder() -> Network {
+    let config = r#"{"hidden_size": 8, "intermediate_size": 8, "num_hidden_layers": 1, "num_attention_heads": 2,
+        "vocab_size": 11, "max_position_embeddings": 512}"#;
+    models::llama(&serde_json::from_str(config).unwrap()).unwrap()
+}
+
+/// Texts of these lengths.
+pub(crate) fn tiny_texts(lengths: &[u32]) -> TokenExamples {
+    let text = |&n: &u32| (0..n).map(|i| (i * i + n) % 11).collect();
+    TokenExamples {
+        sequences: lengths.iter().map(text).collect(),
     }
 }
