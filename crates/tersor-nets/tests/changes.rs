@@ -18,7 +18,7 @@ use tersor_nets::graph::{Mode, Network, Role, Unobserved, Weights};
 use tersor_nets::prune::{PruneOptions, Pruner, Scope as PruneScope, Score, count};
 use tersor_nets::shared::{FinetuneOptions, Match, finetune, repair, to_parameters};
 use tersor_nets::train::{Distillation, Free, Optimizer, Schedule, Teacher, TrainOptions, TrainingRun};
-use tersor_nets::{Error, Parameters, fold, models, open_device, unfold};
+use tersor_nets::{Error, Parameters, fold, open_device, unfold};
 
 /// Examples whose labels are all the same.
 struct Blind<E>(E);

@@ -90,7 +90,7 @@ fn files_are_made_as_asked_and_their_losses_taken_apart() {
     for (bits, asked) in bits.iter().zip([8.0, 3.0, 2.0, 2.0]) {
         assert!((0.95 * asked..=asked).contains(bits), "{bits} {asked}");
     }
-    assert!(check_files(&task).unwrap().iter().all(|c| c.is_same));
+    assert!(check_files(&task, None).unwrap().iter().all(|c| c.is_same));
     let picture = panel_svg(&comparison.panels(&task)[0], &records).unwrap();
     assert!(picture.contains("<circle"));
 

@@ -8,8 +8,8 @@ use support::lenet::Lenet;
 use tersor::Silent;
 use tersor_data::Augment;
 use tersor_nets::experiments::{
-    ExperimentTask, FileSpec, Ingredients, NoData, PostTraining, Recipe, Records, Trained, check_files,
-    frontier_svg, make_files,
+    Checked, ExperimentTask, FileSpec, Ingredients, NoData, PostTraining, Recipe, Records, Trained,
+    check_files, frontier_svg, make_files,
 };
 use tersor_nets::task::{DataOptions, open_data};
 use tersor_nets::{Parameters, open_device};
@@ -103,19 +103,28 @@ fn files_are_made_once_and_found_again_as_they_were() {
         "{last:?}"
     );
 
-    let checked = check_files(&task).unwrap();
+    let checked = check_files(&task, None).unwrap();
     assert!(
-        checked.len() == 4 && checked.iter().all(|c| c.is_same),
+        checked.len() == 4 && checked.iter().all(|c| c.is_same && c.divergence.is_none()),
         "{checked:?}"
+    );
+    // With what they were made from, how far they are from it too, and it alone.
+    let checked = check_files(&task, Some(&original)).unwrap();
+    let is_same = |c: &Checked| c.is_same && c.divergence.is_some_and(|[then, now]| then > 0.0 && now > 0.0);
+    assert!(checked.len() == 4 && checked.iter().all(is_same), "{checked:?}");
+    let other = check_files(&task, Some(&lenet.trained(1))).unwrap_err();
+    assert!(
+        other.to_string().contains("not made from these weights"),
+        "{other}"
     );
     // Another file in the place of one is told.
     let path = |i: usize| task.folder.join(&records.records[i].file);
     std::fs::copy(path(2), path(0)).unwrap();
-    let checked = check_files(&task).unwrap();
+    let checked = check_files(&task, Some(&original)).unwrap();
     let same: Vec<bool> = checked.iter().map(|c| c.is_same).collect();
     assert_eq!(same, [false, false, true, true]);
     std::fs::write(path(2), b"nothing").unwrap();
-    assert!(check_files(&task).is_err());
+    assert!(check_files(&task, None).is_err());
 }
 
 #[test]

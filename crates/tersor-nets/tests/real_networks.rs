@@ -159,7 +159,7 @@ fn files_of_lenet5_score_as_their_records_say() {
             folder: &results.join(name),
             progress: &Silent,
         };
-        checked.extend(check_files(&task).unwrap());
+        checked.extend(check_files(&task, None).unwrap());
     }
     assert_eq!(checked.len(), 12 + 6 + 4);
     for file in &checked {

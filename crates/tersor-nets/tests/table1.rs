@@ -63,6 +63,16 @@ fn a_narrow_alexnet_goes_the_whole_way_on_a_folder_of_images() {
     assert!((survivors - 0.11).abs() < 0.001, "{survivors}");
     let checked = check_table1(&network, data, &out, &device, &Silent).unwrap();
     assert!(checked.len() == 3 && checked.iter().all(|c| c.is_same));
+    // Files and the pruned network beside the dense one; what a report does not have is compared when it is gone on with.
+    let change = report.rows[0].comparison.unwrap();
+    assert!(report.networks[0].comparison.is_some() && change.divergence.unwrap() > 0.0);
+    let mut earlier = report.clone();
+    earlier.rows[0].comparison = None;
+    let path = out.join("table1-alexnet.json");
+    std::fs::write(path, serde_json::to_string(&earlier).unwrap()).unwrap();
+    let again = table1(&options, &out, &device, &Silent, |_| ()).unwrap();
+    let row = again.rows.iter().find(|r| r.file == report.rows[0].file).unwrap();
+    assert_eq!(row, &report.rows[0]);
 
     // Nothing is trained a second time.
     let mut said = 0;

@@ -184,10 +184,10 @@ fn describe(record: &Record) -> String {
     format!("{file}: {} bytes, {:.2}x{scores}", record.bytes, record.ratio)
 }
 
-/// Decodes and scores the files of an experiment again.
+/// Decodes and scores the files of an experiment again; with the original that they were made from, their divergences from it too.
 ///
 /// # Errors
-/// [`Error::Input`] if the folder has no records; if a file cannot be read or decoded.
-pub fn check_files(task: &ExperimentTask<'_>) -> Result<Vec<Checked>> {
-    check(&task.ruler(), task.folder)
+/// [`Error::Input`] if the folder has no records, or they are not of this original; if a file cannot be read or decoded.
+pub fn check_files(task: &ExperimentTask<'_>, original: Option<&Parameters>) -> Result<Vec<Checked>> {
+    check(&task.ruler(), task.folder, original)
 }

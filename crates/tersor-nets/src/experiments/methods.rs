@@ -31,6 +31,9 @@ pub struct Measured {
     pub ratio: f64,
     /// Share of the test set that is right.
     pub accuracy: f64,
+    /// Its standard error.
+    #[serde(default)]
+    pub accuracy_error: f64,
     /// Mean cross-entropy on the test set, nats.
     pub loss: f64,
 }
@@ -78,6 +81,7 @@ impl Bench<'_> {
             bytes,
             ratio: self.network.ratio(bytes),
             accuracy: summary.accuracy,
+            accuracy_error: summary.accuracy_error,
             loss: summary.loss,
         })
     }

@@ -242,6 +242,7 @@ mod tests {
             bytes: 1,
             ratio,
             accuracy: 0.99,
+            accuracy_error: 0.001,
             loss: 0.02 / ratio,
         };
         let row = |method: &str, ratio: f64| Table1Row {
@@ -254,6 +255,7 @@ mod tests {
                 before: at(ratio),
                 after: at(ratio),
             },
+            comparison: None,
             held_out_accuracy: 0.99,
             held_out_loss: 0.03,
         };

@@ -6,7 +6,7 @@ use crate::evaluate::{Comparison, EvaluateOptions, Evaluation, Scores, evaluate}
 use crate::examples::Examples;
 use crate::graph::{Input, Network};
 use crate::shared::to_parameters;
-use crate::{Error, Parameters, Result, Selection, Subset};
+use crate::{Error, Parameters, Result, Selection, Subset, digest};
 use burn::tensor::Device;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
@@ -257,8 +257,11 @@ pub struct Checked {
     pub accuracy: [f64; 2],
     /// Loss in the records and now, nats.
     pub loss: [f64; 2],
-    /// Whether bytes agree, right answers up to two or 2 in 10,000, and the loss up to a thousandth: sums of floats differ between
-    /// machines.
+    /// Divergence from what the file was made from in the records and now, nats, if that is given.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub divergence: Option<[f64; 2]>,
+    /// Whether bytes agree, right answers up to two or 2 in 10,000, and loss and divergence up to a thousandth: sums of floats differ
+    /// between machines.
     pub is_same: bool,
 }
 
@@ -266,6 +269,8 @@ pub struct Checked {
 const ANSWERS: f64 = 2.0;
 const OF_ALL: f64 = 2e-4;
 const OF_LOSS: f64 = 1e-3;
+/// Below this a divergence is rounding, in nats.
+const LEAST_DIVERGENCE: f64 = 1e-6;
 
 impl Checked {
     /// Bytes, accuracies and losses in the records and now, on so many rows.
@@ -277,31 +282,59 @@ impl Checked {
             bytes,
             accuracy,
             loss,
+            divergence: None,
             is_same: bytes[0] == bytes[1] && answers && change(loss) <= OF_LOSS * loss[0].abs(),
         }
     }
 }
 
-/// Decodes and scores the files behind the records of a folder again: one row for each score.
-pub(super) fn check(ruler: &Ruler<'_>, folder: &Path) -> Result<Vec<Checked>> {
-    let records = Records::open(folder)?.records;
+impl Checked {
+    /// With divergences in the records and now.
+    fn with_divergence(mut self, divergence: [f64; 2]) -> Self {
+        let [then, now] = divergence;
+        self.divergence = Some(divergence);
+        self.is_same &= (then - now).abs() <= OF_LOSS * then.abs() + LEAST_DIVERGENCE;
+        self
+    }
+}
+
+/// Decodes and scores the files behind the records of a folder again: one row for each score; with what they were made from, divergences
+/// too.
+pub(super) fn check(ruler: &Ruler<'_>, folder: &Path, original: Option<&Parameters>) -> Result<Vec<Checked>> {
+    let Records { origin, records } = Records::open(folder)?;
     if records.is_empty() {
         return Err(Error::Input(format!("{} holds no {RECORDS}", folder.display())));
     }
+    if let Some(original) = original
+        && origin.and_then(|o| o.weights) != Some(digest::of_parameters(original))
+    {
+        return Err(Error::Input(format!(
+            "the files in {} were not made from these weights",
+            folder.display()
+        )));
+    }
     let mut checked = Vec::new();
+    // Of the selections of the record before: nearly always those of all.
+    let mut reference: Option<(Vec<&str>, Reference)> = None;
     for record in &records {
         let selections: Vec<&str> = record.scores.iter().map(|s| s.examples.as_str()).collect();
-        let (bytes, scores) = ruler.measure(&folder.join(&record.file), &selections, None)?;
-        for (then, now) in record.scores.iter().zip(scores) {
+        if let Some(original) = original
+            && reference.as_ref().is_none_or(|(of, _)| *of != selections)
+        {
+            reference = Some((selections.clone(), ruler.reference(original, &selections)?));
+        }
+        let path = folder.join(&record.file);
+        let (bytes, scores) = ruler.measure(&path, &selections, reference.as_ref().map(|(_, r)| r))?;
+        for (then, now) in record.scores.iter().zip(&scores) {
+            let divergence = |s: &Score| s.comparison.and_then(|c| c.divergence);
+            let divergence = divergence(then).zip(divergence(now));
             let (then, now) = (then.decoded, now.decoded);
             let (accuracy, loss) = ([then.accuracy, now.accuracy], [then.loss, now.loss]);
-            checked.push(Checked::new(
-                &record.file,
-                [record.bytes, bytes],
-                accuracy,
-                loss,
-                now.n,
-            ));
+            let same = Checked::new(&record.file, [record.bytes, bytes], accuracy, loss, now.n);
+            checked.push(match divergence {
+                Some((then, now)) => same.with_divergence([then, now]),
+                None => same,
+            });
         }
     }
     Ok(checked)

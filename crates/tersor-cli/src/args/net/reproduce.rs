@@ -84,7 +84,7 @@ pub(crate) struct ReproduceArgs {
     /// Records of other software on the same network, drawn beside those of a frontier.
     #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
     pub(crate) beside: Vec<PathBuf>,
-    /// Decode and score the files of a report that is there; status 1 if one differs.
+    /// Decode and score the files of a report that is there, with --weights their divergence from these too; status 1 if one differs.
     #[arg(long)]
     pub(crate) check: bool,
     /// Print one JSON object instead of text.

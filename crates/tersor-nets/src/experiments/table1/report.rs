@@ -1,6 +1,6 @@
 //! What a table says, on disk, and whether its files still say so.
 
-use crate::evaluate::{EvaluateOptions, evaluate};
+use crate::evaluate::{Comparison, EvaluateOptions, evaluate};
 use crate::experiments::methods::{MethodRow, read};
 use crate::experiments::record::{Checked, read_json};
 use crate::graph::Network;
@@ -23,6 +23,9 @@ pub struct Table1Row {
     pub paper_ratio: f64,
     /// Measured on the test set.
     pub result: MethodRow,
+    /// The fine-tuned file against the dense network, image by image of the test set.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub comparison: Option<Comparison>,
     /// Accuracy of the fine-tuned file on the examples that settings are chosen on.
     pub held_out_accuracy: f64,
     /// Loss of the fine-tuned file on them, nats.
@@ -40,6 +43,9 @@ pub struct Table1Network {
     pub pruned_accuracy: f64,
     /// Test loss of the pruned one, nats.
     pub pruned_loss: f64,
+    /// The pruned one against the dense one, image by image of the test set.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub comparison: Option<Comparison>,
     /// Ratio of the pruned one, its survivors as f32.
     pub pruned_ratio: f64,
     /// Parameters that survive.

@@ -2,7 +2,7 @@
 
 use super::report::{Table1Network, Table1Report, Table1Row, report_name};
 use super::setting::Setting;
-use crate::evaluate::{EvaluateOptions, evaluate};
+use crate::evaluate::{Comparison, EvaluateOptions, Evaluation, Scores, evaluate};
 use crate::examples::Examples;
 use crate::experiments::adam;
 use crate::experiments::methods::{Bench, PAPER_METHODS, lossless_bytes, read};
@@ -166,16 +166,20 @@ impl Run<'_> {
             },
             progress: self.progress,
         };
-        let float_bytes = 4 * self.network.n_trainable() as u64;
+        // What earlier builds did not compare is compared now.
+        report
+            .networks
+            .retain(|n| n.seed != seed || n.comparison.is_some());
+        let mut reference = Reference::new(self, &dense);
         if !report.networks.iter().any(|n| n.seed == seed) {
-            let dense = bench.measure(&dense, float_bytes)?;
-            let measured = bench.measure(&pruned, lossless_bytes(&checkpoint)?)?;
+            let (measured, comparison) = reference.compare(&pruned)?;
             report.networks.push(Table1Network {
                 seed,
-                dense_accuracy: dense.accuracy,
+                dense_accuracy: reference.scores()?.summary().accuracy,
                 pruned_accuracy: measured.accuracy,
                 pruned_loss: measured.loss,
-                pruned_ratio: measured.ratio,
+                comparison: Some(comparison),
+                pruned_ratio: self.network.ratio(lossless_bytes(&checkpoint)?),
                 n_survivors: crate::prune::count(&pruned, PruneScope::WeightsAndBiases).0,
             });
         }
@@ -186,10 +190,16 @@ impl Run<'_> {
             report
                 .rows
                 .retain(|r| !is_its(r) || self.folder.join(&r.file).is_file());
-            if report.rows.iter().any(is_its) {
-                continue;
-            }
-            let row = self.row(&bench, method, seed, paper_ratio)?;
+            let row = match report.rows.iter().position(is_its) {
+                Some(at) if report.rows[at].comparison.is_some() => continue,
+                Some(at) => report.rows.remove(at),
+                None => self.row(&bench, method, seed, paper_ratio)?,
+            };
+            let file = to_parameters(self.network, &read(&self.folder.join(&row.file))?.0)?;
+            let row = Table1Row {
+                comparison: Some(reference.compare(&file)?.1),
+                ..row
+            };
             say(&format!(
                 "seed {seed}, {method}: {} bytes, {:.2}x, {:.2} % -> {:.2} %",
                 row.result.after.bytes,
@@ -209,28 +219,75 @@ impl Run<'_> {
         let bytes = (4.0 * self.network.n_trainable() as f64 / paper_ratio) as u64;
         let result = bench.row(method, Scope::Global, Coder::Huffman, bytes, &path)?;
         let parameters = to_parameters(self.network, &read(&path)?.0)?;
-        let options = EvaluateOptions::default();
-        let scores = evaluate(
-            self.network,
-            &parameters,
-            self.held_out,
-            self.device,
-            &options,
-            self.progress,
-        )?;
-        let held_out = scores.summary();
+        let held_out = self.scores(&parameters, self.held_out, None)?.summary();
         Ok(Table1Row {
             seed,
             file,
             paper_ratio,
             result,
+            comparison: None,
             held_out_accuracy: held_out.accuracy,
             held_out_loss: held_out.loss,
         })
     }
 
+    /// Scores on some examples, against those of another network on them, or with logits so that others can be compared.
+    fn scores(
+        &self,
+        parameters: &Parameters,
+        examples: &dyn Examples,
+        reference: Option<&Scores>,
+    ) -> Result<Scores> {
+        let options = EvaluateOptions {
+            keep_logits: reference.is_none(),
+            reference,
+            ..EvaluateOptions::default()
+        };
+        evaluate(
+            self.network,
+            parameters,
+            examples,
+            self.device,
+            &options,
+            self.progress,
+        )
+    }
+
     pub(super) fn save(&self, report: &Table1Report) -> Result<()> {
         write_json(&self.path(&report_name(self.network)), report)
+    }
+}
+
+/// The dense network, which is run on the test set when the first one is compared with it.
+struct Reference<'a> {
+    run: &'a Run<'a>,
+    dense: &'a Parameters,
+    scores: Option<Scores>,
+}
+
+impl<'a> Reference<'a> {
+    fn new(run: &'a Run<'a>, dense: &'a Parameters) -> Self {
+        Self {
+            run,
+            dense,
+            scores: None,
+        }
+    }
+
+    fn scores(&mut self) -> Result<&Scores> {
+        let scores = match self.scores.take() {
+            Some(scores) => scores,
+            None => self.run.scores(self.dense, self.run.test, None)?,
+        };
+        Ok(self.scores.insert(scores))
+    }
+
+    /// Another network on the test set, and image by image against the dense one.
+    fn compare(&mut self, other: &Parameters) -> Result<(Evaluation, Comparison)> {
+        let run = self.run;
+        let dense = self.scores()?;
+        let other = run.scores(other, run.test, Some(dense))?;
+        Ok((other.summary(), dense.compare(&other)?))
     }
 }
 

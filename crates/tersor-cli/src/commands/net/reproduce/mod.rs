@@ -85,7 +85,11 @@ fn seeds(args: &ReproduceArgs) -> &[u64] {
 
 /// Decodes and scores the files of an experiment's folder again, and says what that gave.
 fn check(task: &Task, args: &ReproduceArgs, bar: Bar) -> anyhow::Result<Status> {
-    let checked = check_files(&experiment(task, args, &bar))?;
+    let original = args.weights.as_deref();
+    let original = original
+        .map(|path| open_weights(&task.network, path))
+        .transpose()?;
+    let checked = check_files(&experiment(task, args, &bar), original.as_ref())?;
     drop(bar);
     say_checked(&checked, args.json)
 }
@@ -113,9 +117,12 @@ fn describe_check(checked: &[Checked]) -> String {
         ("now", Align::Right),
         ("loss", Align::Right),
         ("now", Align::Right),
+        ("divergence", Align::Right),
+        ("now", Align::Right),
         ("", Align::Left),
     ]);
     for c in checked {
+        let divergence = |i: usize| c.divergence.map_or("-".into(), |d| format!("{:.5}", d[i]));
         table.row([
             c.file.display().to_string(),
             output::thousands(c.bytes[0]),
@@ -124,6 +131,8 @@ fn describe_check(checked: &[Checked]) -> String {
             format!("{:.2}", 100.0 * c.accuracy[1]),
             format!("{:.5}", c.loss[0]),
             format!("{:.5}", c.loss[1]),
+            divergence(0),
+            divergence(1),
             if c.is_same {
                 "same".into()
             } else {

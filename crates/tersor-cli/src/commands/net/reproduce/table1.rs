@@ -9,6 +9,7 @@ use crate::output;
 use crate::progress::Bar;
 use crate::table::{Align, Table};
 use anyhow::bail;
+use tersor_nets::evaluate::Comparison;
 use tersor_nets::experiments::{
     Measured, PAPER_METHODS, Table1Options, Table1Report, check_table1, table1, table1_svg,
 };
@@ -56,7 +57,7 @@ pub(crate) fn run(args: &ReproduceArgs, common: &Common) -> anyhow::Result<Statu
     Ok(Status::Done)
 }
 
-/// Medians over seeds.
+/// Medians over seeds; changes from the dense network.
 fn describe(network: &str, report: &Table1Report) -> String {
     let mut table = Table::new(&[
         ("method", Align::Left),
@@ -65,7 +66,9 @@ fn describe(network: &str, report: &Table1Report) -> String {
         ("accuracy %", Align::Right),
         ("loss", Align::Right),
         ("tuned %", Align::Right),
+        ("change", Align::Right),
         ("loss", Align::Right),
+        ("divergence", Align::Right),
         ("held-out loss", Align::Right),
     ]);
     for method in PAPER_METHODS {
@@ -76,6 +79,9 @@ fn describe(network: &str, report: &Table1Report) -> String {
             };
             median(rows().map(pick).collect())
         };
+        let change = |f: &dyn Fn(&Comparison) -> f64| {
+            median(rows().filter_map(|r| r.comparison.as_ref()).map(f).collect())
+        };
         let Some(first) = rows().next() else { continue };
         table.row([
             method.to_string(),
@@ -84,7 +90,13 @@ fn describe(network: &str, report: &Table1Report) -> String {
             format!("{:.2}", 100.0 * of(&|m| m.accuracy, false)),
             format!("{:.4}", of(&|m| m.loss, false)),
             format!("{:.2}", 100.0 * of(&|m| m.accuracy, true)),
+            format!(
+                "{:+.2} +- {:.2}",
+                100.0 * change(&|c| c.accuracy_change),
+                100.0 * change(&|c| c.accuracy_change_error)
+            ),
             format!("{:.4}", of(&|m| m.loss, true)),
+            format!("{:.4}", change(&|c| c.divergence.unwrap_or(f64::NAN))),
             format!("{:.4}", median(rows().map(|r| r.held_out_loss).collect())),
         ]);
     }
