@@ -20,7 +20,22 @@ sweep() {
     "$tersor" sweep "$TERSOR_DATA/weights/$net.safetensors" "$@" --feedback off --coders context --bpw 1,1.5,2,2.5,3,3.5,4,5 \
         --svg "$out/$name.svg" --force >/dev/null
     "$tersor" sweep "$TERSOR_DATA/weights/$net.safetensors" "$@" --bound --coders ans --bpw 1,1.5,2,2.5,3,4,5 \
-        --svg "$limit/$name.svg" --force >"$limit/$name.md"
+        --svg "$limit/$name.svg" --force --json >"$limit/$name.json"
+    gaps "$limit/$name.json" >"$limit/$name.md"
+}
+
+# A table of what a sweep with --bound found.
+gaps() {
+    python3 - "$1" <<'END'
+import json, sys
+
+columns = ["method", "scope", "target_bpw", "file_bytes", "bpw", "entropy_bpw", "bound_bpw", "gap_bpw"]
+cell = lambda value: "-" if value is None else f"{value:.3f}" if isinstance(value, float) else str(value)
+print(*columns, sep=" | ")
+print(*["---"] * len(columns), sep=" | ")
+for point in json.load(open(sys.argv[1])):
+    print(*[cell(point.get(column)) for column in columns], sep=" | ")
+END
 }
 
 main() {

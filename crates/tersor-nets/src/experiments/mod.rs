@@ -17,7 +17,7 @@ mod table1;
 use crate::train::{Optimizer, Schedule, TrainOptions};
 
 pub use beside::{Saving, SizeAtLoss, savings, sizes_at_losses};
-pub use comparison::{Comparison, Correlation, Expansion, Panel, Question};
+pub use comparison::{Comparison, Correlation, Expansion, Measure, Panel, Question};
 pub use convergence::{ConvergenceReport, EcsqRun, KMeansRun, Timing, convergence};
 pub use demo::{DemoOptions, DemoReport, demo};
 pub use files::{ExperimentTask, FileSpec, Recipe, check_files, make_files};

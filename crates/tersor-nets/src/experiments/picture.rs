@@ -1,6 +1,6 @@
 //! Results as pictures: points of a few series.
 
-use super::{ConvergenceReport, EcsqRun, PAPER_METHODS, Panel, Record, Records, Table1Report};
+use super::{ConvergenceReport, EcsqRun, Measure, PAPER_METHODS, Panel, Record, Records, Table1Report};
 use crate::{Error, Result};
 use plotters::coord::ranged1d::{AsRangedCoord, ValueFormatter};
 use plotters::prelude::*;
@@ -100,8 +100,8 @@ fn divergence(record: &Record) -> Option<f64> {
     measured.filter(|d| *d > 0.0)
 }
 
-/// Files of some series against bits of the whole file per parameter, as SVG: accuracy, or divergence from the original. Of each
-/// record the first score counts.
+/// Files of some series against bits of the whole file per parameter, as SVG. Of each record the first score counts; what would have no
+/// logarithm is left out of divergences and losses.
 ///
 /// # Errors
 /// [`Error::Input`] if there is no record, or what the drawing says.
@@ -109,10 +109,13 @@ pub fn panel_svg(panel: &Panel, records: &Records) -> Result<String> {
     let of_series = |name: &String| {
         let records = records.records.iter().filter(|r| r.how == *name);
         let point = |r: &Record| {
-            let up = if panel.has_accuracies {
-                100.0 * r.scores.first()?.decoded.accuracy
-            } else {
-                divergence(r)?
+            let up = match panel.measure {
+                Measure::Accuracy => 100.0 * r.scores.first()?.decoded.accuracy,
+                Measure::Divergence => divergence(r)?,
+                Measure::Loss => {
+                    let change = r.scores.first()?.comparison?.loss_change;
+                    Some(change).filter(|c| *c > 0.0)?
+                }
             };
             Some((32.0 / r.ratio, up))
         };
@@ -124,14 +127,14 @@ pub fn panel_svg(panel: &Panel, records: &Records) -> Result<String> {
         caption: &panel.caption,
         axes: [
             "bits of the whole file per parameter",
-            if panel.has_accuracies {
-                "right, per cent"
-            } else {
-                "divergence from the original, nats"
+            match panel.measure {
+                Measure::Accuracy => "right, per cent",
+                Measure::Divergence => "divergence from the original, nats",
+                Measure::Loss => "loss added to the original's, nats",
             },
         ],
         series: panel.series.iter().map(of_series).collect(),
-        is_logarithmic: !panel.has_accuracies,
+        is_logarithmic: panel.measure != Measure::Accuracy,
         has_lines: true,
     }
     .svg()

@@ -33,8 +33,19 @@ pub struct Panel {
     pub caption: String,
     /// The series that are drawn, as [`FileSpec::how`] has them.
     pub series: Vec<String>,
-    /// Whether accuracies are drawn, or divergences from the original.
-    pub has_accuracies: bool,
+    /// What is drawn.
+    pub measure: Measure,
+}
+
+/// What a picture shows of files.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Measure {
+    /// The share of right answers.
+    Accuracy,
+    /// The divergence from the original.
+    Divergence,
+    /// The loss that is added to the original's.
+    Loss,
 }
 
 /// The files that answer a question.
@@ -86,7 +97,7 @@ impl Comparison {
             }
         }
         let (question, network) = (self.question.name(), &task.network.name);
-        let panel = |part: &str, has_accuracies, series: Vec<String>| {
+        let panel = |part: &str, measure, series: Vec<String>| {
             let caption = [network, question, part].map(str::to_owned);
             Panel {
                 name: [question, part]
@@ -95,18 +106,23 @@ impl Comparison {
                     .replace(", ", "-"),
                 caption: caption.join(" ").trim_end().to_owned(),
                 series,
-                has_accuracies,
+                measure,
             }
         };
         if self.question != Question::Figure1 {
-            let is_figure = matches!(self.question, Question::Figure2 | Question::Figure3);
-            let accuracy = is_figure.then(|| panel("accuracy", true, series.clone()));
-            return accuracy.into_iter().chain([panel("", false, series)]).collect();
+            let other = match self.question {
+                Question::Figure2 | Question::Figure3 => Some(("accuracy", Measure::Accuracy)),
+                Question::Transformer => Some(("loss", Measure::Loss)),
+                _ => None,
+            };
+            let other = other.map(|(part, measure)| panel(part, measure, series.clone()));
+            let divergence = panel("", Measure::Divergence, series);
+            return other.into_iter().chain([divergence]).collect();
         }
         let of = |ending: &str| series.iter().filter(|s| s.ends_with(ending)).cloned().collect();
         let parts = ["fixed", "fixed, tuned", "huffman", "huffman, tuned"];
         parts
-            .map(|part| panel(part, true, of(&format!(", {part}"))))
+            .map(|part| panel(part, Measure::Accuracy, of(&format!(", {part}"))))
             .into()
     }
 

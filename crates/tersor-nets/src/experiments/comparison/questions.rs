@@ -199,22 +199,22 @@ fn scope(network: &Network, h: Estimate) -> Result<Vec<Cell>> {
 fn sensitivities(is_text: bool) -> Vec<Cell> {
     let fisher = |temperature| Estimator::Fisher { temperature };
     let mut estimates = vec![
-        ("Fisher", fisher(1.0), 100),
-        ("Fisher", fisher(1.0), 1000),
-        ("Fisher, temperature 3", fisher(3.0), 1000),
-        ("empirical Fisher", Estimator::EmpiricalFisher, 1000),
-        ("v of Adam", Estimator::Adam, 5000),
-        ("root of v", Estimator::SqrtAdam, 5000),
-        ("Hutchinson", Estimator::Hutchinson { probes: 4 }, 1000),
+        ("Fisher", fisher(1.0), [100, 1000]),
+        ("Fisher, temperature 3", fisher(3.0), [100, 1000]),
+        ("empirical Fisher", Estimator::EmpiricalFisher, [100, 1000]),
+        ("v of Adam", Estimator::Adam, [1000, 5000]),
+        ("root of v", Estimator::SqrtAdam, [1000, 5000]),
+        ("Hutchinson", Estimator::Hutchinson { probes: 4 }, [100, 1000]),
     ];
     if !is_text {
-        estimates.push(("Hessian", Estimator::Hessian, 100));
-        estimates.push(("Hessian", Estimator::Hessian, 1000));
+        estimates.push(("Hessian", Estimator::Hessian, [100, 1000]));
     }
     let mut cells = Vec::new();
     for bits in [2.5, 3.5] {
         cells.push(Cell::new("all alike", grids(Coder::Context)).of_bits(bits));
-        for &(name, estimator, samples) in &estimates {
+        let numbers =
+            |&(name, estimator, numbers): &(_, _, [usize; 2])| numbers.map(|n| (name, estimator, n));
+        for (name, estimator, samples) in estimates.iter().flat_map(numbers) {
             let cell = Cell::new(format!("{name}, {samples} samples"), grids(Coder::Context));
             cells.push(cell.with(Estimate::new(estimator, samples)).of_bits(bits));
         }
