@@ -187,19 +187,13 @@ impl Run<'_> {
             let Some(paper_ratio) = paper_ratio else { continue };
             let is_its = |r: &Table1Row| r.seed == seed && r.result.method == method.name();
             // A row whose file is gone is made again.
-            report
-                .rows
-                .retain(|r| !is_its(r) || self.folder.join(&r.file).is_file());
+            report.rows.retain(|r| !is_its(r) || self.path_of(r).is_file());
             let row = match report.rows.iter().position(is_its) {
                 Some(at) if report.rows[at].comparison.is_some() => continue,
                 Some(at) => report.rows.remove(at),
                 None => self.row(&bench, method, seed, paper_ratio)?,
             };
-            let file = to_parameters(self.network, &read(&self.folder.join(&row.file))?.0)?;
-            let row = Table1Row {
-                comparison: Some(reference.compare(&file)?.1),
-                ..row
-            };
+            let row = self.beside(&mut reference, row)?;
             say(&format!(
                 "seed {seed}, {method}: {} bytes, {:.2}x, {:.2} % -> {:.2} %",
                 row.result.after.bytes,
@@ -229,6 +223,22 @@ impl Run<'_> {
             held_out_accuracy: held_out.accuracy,
             held_out_loss: held_out.loss,
         })
+    }
+
+    /// A row with its file beside the dense network, and standard errors, which reports of earlier builds do not have.
+    fn beside(&self, reference: &mut Reference<'_>, mut row: Table1Row) -> Result<Table1Row> {
+        let file = to_parameters(self.network, &read(&self.path_of(&row))?.0)?;
+        let (after, comparison) = reference.compare(&file)?;
+        for measured in [&mut row.result.before, &mut row.result.after] {
+            let p = measured.accuracy;
+            measured.accuracy_error = (p * (1.0 - p) / after.n as f64).sqrt();
+        }
+        row.comparison = Some(comparison);
+        Ok(row)
+    }
+
+    fn path_of(&self, row: &Table1Row) -> PathBuf {
+        self.folder.join(&row.file)
     }
 
     /// Scores on some examples, against those of another network on them, or with logits so that others can be compared.
