@@ -7,7 +7,6 @@ use crate::progress::Bar;
 use crate::table::{Align, Table};
 use crate::{Status, output};
 use serde::Serialize;
-use std::path::Path;
 use tersor_nets::experiments::{
     Comparison, Correlation, Expansion, Question, Records, make_files, panel_svg,
 };
@@ -41,23 +40,12 @@ pub(crate) fn run(args: &ReproduceArgs, common: &Common, question: Question) -> 
         records,
     };
     drop(bar);
-    keep(&args.output, "expansions.json", &found.expansions)?;
-    keep(&args.output, "correlations.json", &found.correlations)?;
     if args.json {
         output::json(&found)?;
     } else {
         output::out(&describe(&found))?;
     }
     Ok(Status::Done)
-}
-
-/// Writes what was found besides records, if there is any, beside them.
-fn keep<T: Serialize>(folder: &Path, name: &str, found: &[T]) -> anyhow::Result<()> {
-    if found.is_empty() {
-        return Ok(());
-    }
-    let text = serde_json::to_string_pretty(found)?;
-    Ok(tersor::write_file(&folder.join(name), text.as_bytes(), true)?)
 }
 
 /// What a question found.
