@@ -1,6 +1,6 @@
 //! What the coder `context` gains from where symbols are: what those of `.tersor` files take in other orders, each of which hides something from
-//! it. `cargo run --release -p tersor-codec --example contexts -- FILE...`, of files without a trellis, whose symbols
-//! have no other order.
+//! it. `cargo run --release -p tersor-codec --example contexts -- FILE...`, of files made with
+//! `--no-trellis`: in another order the symbols of a path lie on none.
 
 #![allow(clippy::print_stdout, reason = "its purpose")]
 

@@ -66,8 +66,7 @@ pub(crate) trait BitCoder {
     /// A decoder whose bytes have ended goes on with zeros; [`check`](Self::check) tells.
     fn decide(&mut self, p_one: u32, bit: bool) -> bool;
 
-    /// As [`decide`](Self::decide), faster where it can be guessed from what came before which way it goes, and different things come
-    /// next each way.
+    /// As [`decide`](Self::decide), with a branch in place of a selection: faster where a processor predicts the bit.
     #[inline]
     fn branch(&mut self, p_one: u32, bit: bool) -> bool {
         self.decide(p_one, bit)
@@ -291,14 +290,16 @@ pub(crate) struct RangeDecoder<'a> {
     position: usize,
     /// The code value in the high 32 bits, and below them the bytes that come next.
     window: u64,
-    /// How many bits of it come next: at least [`MIN_AHEAD`], and no more than twice as many.
+    /// How many bits of it come next: from [`MIN_AHEAD`] to 32.
     n_ahead: u32,
     range: u32,
     part: &'static str,
 }
 
-/// Most bits that one decision takes in: it leaves at least 2^9 of a range of at least 2^24.
+/// Most bits that one decision takes in: it leaves at least 2^8 of a range of at least 2^24.
 const MIN_AHEAD: u32 = 16;
+// With fewer than these there is room for two bytes more, and then there are enough.
+const _: () = assert!(MIN_AHEAD <= u16::BITS && MIN_AHEAD - 1 + u16::BITS <= 32);
 
 impl<'a> RangeDecoder<'a> {
     /// A decoder of all of `bytes`; `part` names them in errors.
@@ -325,9 +326,9 @@ impl<'a> RangeDecoder<'a> {
         self.n_ahead -= n;
         if self.n_ahead < MIN_AHEAD {
             let next = two_bytes(self.bytes, self.position);
-            self.window |= u64::from(next) << (MIN_AHEAD - self.n_ahead);
+            self.window |= u64::from(next) << (32 - u16::BITS - self.n_ahead);
             self.position += 2;
-            self.n_ahead += MIN_AHEAD;
+            self.n_ahead += u16::BITS;
         }
     }
 
@@ -419,14 +420,23 @@ mod tests {
     #[derive(Clone, Debug)]
     enum Op {
         Bit(bool),
+        Decide(u32, bool),
+        Branch(u32, bool),
         Direct(u32, u32),
         Uint(u64),
         Byte(u8),
     }
 
+    /// Any that is neither 0 nor 1, the extremes often.
+    fn probability() -> impl Strategy<Value = u32> {
+        prop_oneof![Just(1), Just(65_535), 1u32..65_536]
+    }
+
     fn ops() -> impl Strategy<Value = Vec<Op>> {
         let op = prop_oneof![
             any::<bool>().prop_map(Op::Bit),
+            (probability(), any::<bool>()).prop_map(|(p, b)| Op::Decide(p, b)),
+            (probability(), any::<bool>()).prop_map(|(p, b)| Op::Branch(p, b)),
             (1u32..=32, any::<u32>()).prop_map(|(n, v)| Op::Direct(n, v & (u32::MAX >> (32 - n)))),
             any::<u64>().prop_map(|v| Op::Uint(v >> 1)),
             (0u64..40).prop_map(Op::Uint),
@@ -441,6 +451,8 @@ mod tests {
             .map(|op| {
                 Ok(match *op {
                     Op::Bit(b) => Op::Bit(coder.bit(&mut bit, b)?),
+                    Op::Decide(p, b) => Op::Decide(p, coder.decide(p, b)),
+                    Op::Branch(p, b) => Op::Branch(p, coder.branch(p, b)),
                     Op::Direct(n, v) => Op::Direct(n, coder.direct(n, v)?),
                     Op::Uint(v) => Op::Uint(uint.code(coder, v)?),
                     Op::Byte(v) => Op::Byte(byte.code(coder, u32::from(v))? as u8),
@@ -452,6 +464,8 @@ mod tests {
     fn blank(op: &Op) -> Op {
         match *op {
             Op::Bit(_) => Op::Bit(false),
+            Op::Decide(p, _) => Op::Decide(p, false),
+            Op::Branch(p, _) => Op::Branch(p, false),
             Op::Direct(n, _) => Op::Direct(n, 0),
             Op::Uint(_) => Op::Uint(0),
             Op::Byte(_) => Op::Byte(0),

@@ -28,7 +28,7 @@ pub(crate) fn of_examples(examples: &dyn Examples, key: Option<Key>) -> Result<S
     let batch = examples.batch(&indices, key)?;
     let inputs = match &batch.input {
         BatchInput::Images(values, _) => of_floats(values),
-        BatchInput::Tokens(tokens, ..) => {
+        BatchInput::Tokens { ids: tokens, .. } => {
             let bytes: Vec<u8> = tokens.iter().flat_map(|t| t.to_le_bytes()).collect();
             group_digest(&bytes)
         }

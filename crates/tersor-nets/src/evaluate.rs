@@ -54,6 +54,11 @@ pub struct Comparison {
     pub divergence: Option<f64>,
 }
 
+/// Standard error of a share of `n`.
+pub(crate) fn binomial_error(share: f64, n: usize) -> f64 {
+    (share * (1.0 - share) / n.max(1) as f64).sqrt()
+}
+
 fn mean_and_error(values: impl Iterator<Item = f64> + Clone) -> (f64, f64) {
     let n = values.clone().count().max(1) as f64;
     let mean = values.clone().sum::<f64>() / n;
@@ -71,7 +76,7 @@ impl Scores {
         Evaluation {
             n,
             accuracy,
-            accuracy_error: (accuracy * (1.0 - accuracy) / n.max(1) as f64).sqrt(),
+            accuracy_error: binomial_error(accuracy, n),
             loss,
             loss_error,
             perplexity: loss.exp().min(f64::MAX),

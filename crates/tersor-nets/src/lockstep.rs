@@ -8,7 +8,7 @@ use burn::tensor::Device;
 
 /// Outputs of one node for every batch, of the original and of the changed network.
 pub struct Sides<'a> {
-    /// The batches.
+    /// The batches, in the order of the values.
     pub batches: &'a [Batch],
     /// The original's.
     pub original: &'a [Value],

@@ -12,7 +12,7 @@ use tersor_nets::experiments::{
     make_files, panel_svg,
 };
 use tersor_nets::sensitivity::along;
-use tersor_nets::{Parameters, Result};
+use tersor_nets::{Parameters, Result, models};
 
 /// Some of the files of a comparison.
 struct Part<'a>(&'a Comparison, Vec<usize>);
@@ -75,6 +75,27 @@ fn every_question_has_files_of_different_names() {
     }
     let refused = Comparison::new(&task, original, Question::Transformer).map(|_| ());
     assert!(refused.unwrap_err().to_string().contains("lenet5"));
+}
+
+#[test]
+fn files_are_of_the_folded_network() {
+    let lenet = Lenet::new(Augment::None);
+    let network = models::image_network("resnet20").unwrap();
+    let task = ExperimentTask {
+        network: &network,
+        ..lenet.task()
+    };
+    let mut given = Parameters::random(&network, 1);
+    let variances = network.parameter("bn1.running_var").unwrap();
+    given.values_mut(variances).fill(4.0);
+    let mut prepared = given.clone();
+    Comparison::prepare(&network, &mut prepared).unwrap();
+    assert!(given != prepared, "normalisation is folded");
+    let comparison = Comparison::new(&task, given, Question::Sensitivities).unwrap();
+    assert!(
+        comparison.original() == Some(&prepared),
+        "and that is the original"
+    );
 }
 
 #[test]

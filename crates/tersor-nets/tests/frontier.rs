@@ -114,7 +114,9 @@ fn files_are_made_once_and_found_again_as_they_were() {
     assert!(checked.len() == 4 && checked.iter().all(is_same), "{checked:?}");
     let other = check_files(&task, Some(&lenet.trained(1))).unwrap_err();
     assert!(
-        other.to_string().contains("not made from these weights"),
+        other
+            .to_string()
+            .contains("not known to be made from these weights"),
         "{other}"
     );
     // Another file in the place of one is told.

@@ -125,7 +125,11 @@ fn llama_agrees_with_hugging_face_in_both_rotary_layouts() {
         config["rope_interleaved"] = interleaved.into();
         config["tie_word_embeddings"] = tied.into();
         let network = models::llama(&serde_json::from_value(config).unwrap()).unwrap();
-        let input = BatchInput::Tokens(tokens.clone(), [1, tokens.len()], vec![tokens.len()]);
+        let input = BatchInput::Tokens {
+            ids: tokens.clone(),
+            shape: [1, tokens.len()],
+            lengths: vec![tokens.len()],
+        };
         let have = run(&network, &parameters(&network, &fixture), input);
         assert_close(&have, &fixture[key], 1e-4);
     }

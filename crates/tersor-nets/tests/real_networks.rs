@@ -150,7 +150,7 @@ fn files_of_lenet5_score_as_their_records_say() {
     let device = open_device("cpu").unwrap();
     let results = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs/results");
     let table1 = results.join("table1-lenet5");
-    let mut checked = check_table1(&network, mnist, &table1, &device, &Silent).unwrap();
+    let mut checked = check_table1(&network, mnist, &table1, &device, None, &Silent).unwrap();
     for name in ["frontier-lenet5", "no-data-lenet5"] {
         let task = ExperimentTask {
             network: &network,

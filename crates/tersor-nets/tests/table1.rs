@@ -61,8 +61,11 @@ fn a_narrow_alexnet_goes_the_whole_way_on_a_folder_of_images() {
     }
     let survivors = report.networks[0].n_survivors as f64 / network.n_trainable() as f64;
     assert!((survivors - 0.11).abs() < 0.001, "{survivors}");
-    let checked = check_table1(&network, data, &out, &device, &Silent).unwrap();
-    assert!(checked.len() == 3 && checked.iter().all(|c| c.is_same));
+    let checked = check_table1(&network, data, &out, &device, None, &Silent).unwrap();
+    assert!(checked.len() == 3 && checked.iter().all(|c| c.is_same && c.divergence.is_none()));
+    let start = options.start.as_ref();
+    let checked = check_table1(&network, data, &out, &device, start, &Silent).unwrap();
+    assert!(checked.iter().all(|c| c.is_same && c.divergence.is_some()));
     // Files and the pruned network beside the dense one; what a report does not have is compared when it is gone on with.
     let change = report.rows[0].comparison.unwrap();
     assert!(report.networks[0].comparison.is_some() && change.divergence.unwrap() > 0.0);

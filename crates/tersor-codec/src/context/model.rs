@@ -6,7 +6,7 @@ use super::logistic::{cost, squash};
 use super::mixer::Mixer;
 use super::shape::Kind;
 use super::table::Table;
-use super::walk::{N_SCALES, Site, Statistics};
+use super::walk::{N_AROUND, N_AROUND_SIGNS, N_BEFORE, N_EXPECTED, N_SCALES, Site, Statistics};
 use crate::range::BitCoder;
 
 /// Contexts of a magnitude: what is expected, what is to the left and above, what is in the kernel or further around.
@@ -25,6 +25,10 @@ const N_TAPS: usize = 32;
 const ALL_WEIGHTS: usize = (Kind::COUNT * N_WEIGHTS).next_power_of_two();
 const ALL_TAPS: usize = (Kind::COUNT * N_TAPS).next_power_of_two();
 const N_SIGNS: usize = 256;
+// Those of walks fit.
+const _: () = assert!(
+    N_EXPECTED <= SIZES[0] && N_BEFORE <= SIZES[1] && N_AROUND <= SIZES[2] && 2 * N_AROUND_SIGNS <= N_SIGNS
+);
 /// Classes of the expected magnitude for places in intervals.
 const N_PLACES: usize = 8;
 /// Weights before the first bit: the three contexts count about a third each.
@@ -68,7 +72,7 @@ impl Site {
 
 /// Counters of one context, one per decision about the magnitude.
 type Row = [Counter; N_BINS];
-type Rows<const N: usize> = Table<Row, { N }>;
+type Rows<const N: usize> = Table<Row, N>;
 
 /// All that is learned while a group is coded.
 #[derive(Clone, Debug)]
@@ -206,8 +210,8 @@ struct Coding<'a, C> {
 }
 
 impl<C> Coding<'_, C> {
-    /// Learns from the last decision about the magnitude. No other asks these counters, so it can wait until the next one is under
-    /// way: what a processor does first after a surprise is then what the rest hangs on.
+    /// Learns from the last decision about the magnitude. No other decision of this symbol asks these counters, so it can wait until the
+    /// next one is under way: after a mispredicted branch that is then what a processor comes to first.
     #[inline(always)]
     fn learn(&mut self) {
         let Decided {

@@ -9,8 +9,6 @@ const MAX_NEIGHBOUR: u32 = 32;
 /// Neighbours: to the left, above, above to the left and to the right, two above, two to the left.
 pub(super) const N_NEIGHBOURS: usize = 6;
 pub(super) const LEFT: usize = 0;
-pub(super) const UP: usize = 1;
-pub(super) const UP2: usize = 4;
 
 /// What each neighbour adds to four numbers: the sum of magnitudes nearby; the contexts of those before and of those around, digits
 /// of 0 to 2; the context of the signs.
@@ -55,10 +53,11 @@ static PARTS: [[u32; 256]; N_NEIGHBOURS] = {
     parts
 };
 
-/// What neighbours at these distances say, but for the one to the left.
+/// What the neighbours but the one to the left say, at these distances.
 #[inline(always)]
-pub(super) fn sum(neighbours: [i8; N_NEIGHBOURS]) -> u32 {
-    let parts = neighbours.iter().zip(&PARTS).skip(LEFT + 1);
+pub(super) fn of_others(distances: [i8; N_NEIGHBOURS - 1]) -> u32 {
+    let [_, others @ ..] = &PARTS;
+    let parts = distances.iter().zip(others);
     parts.map(|(&v, parts)| parts[usize::from(v as u8)]).sum()
 }
 

@@ -112,9 +112,10 @@ impl ContextPrices {
 
     /// Takes `symbol` as the next one.
     pub fn push(&mut self, symbol: u16) {
-        if let Some(segment) = &mut self.segment {
-            segment.encode(&mut self.group.model, &mut CostCounter::default(), &[symbol]);
-            self.site = Some(segment.site(&self.group.model));
+        if let (Some(segment), Some(site)) = (&mut self.segment, &mut self.site) {
+            let model = &mut self.group.model;
+            segment.encode_one(model, &mut CostCounter::default(), site, symbol);
+            *site = segment.site(model);
         }
     }
 

@@ -5,7 +5,7 @@ use super::distance::Span;
 use super::logistic::log2;
 use super::model::Model;
 use super::shape::{Kind, Shape};
-use super::walk::{Ahead, MAX_MAGNITUDE, Site, Walk};
+use super::walk::{MAX_MAGNITUDE, Site, Walk};
 use crate::range::{Bit, BitCoder, TreeModel, UintModel};
 use crate::{Error, Result, trellis};
 
@@ -307,22 +307,19 @@ impl Segment {
         self.state = quantizer;
     }
 
-    /// Codes the next symbol: that given, or when decoding the one read. `ahead` is what is already known of it, and then of the one
-    /// after it.
+    /// Codes the next symbol, at its site: that given, or when decoding the one read.
     #[inline(always)]
     fn code<const ON_TRELLIS: bool>(
         &mut self,
         model: &mut Model,
         coder: &mut impl BitCoder,
-        ahead: &mut Ahead,
+        site: &Site,
         given: Option<u16>,
     ) -> u16 {
         let given = given.map(|symbol| i32::from(symbol) - self.centre);
-        let site = self.walk.site(&model.statistics, *ahead);
-        *ahead = self.walk.ahead(1);
         if !ON_TRELLIS {
-            let distance = model.code(coder, &site, self.span, given.unwrap_or(0));
-            self.walk.push(&mut model.statistics, &site, distance);
+            let distance = model.code(coder, site, self.span, given.unwrap_or(0));
+            self.walk.push(&mut model.statistics, site, distance);
             return (self.centre + distance) as u16;
         }
         let quantizer = trellis::quantizer(self.state);
@@ -333,38 +330,65 @@ impl Segment {
         } else {
             model.code(coder, &site.of_quantizer(quantizer), span, given)
         };
-        self.walk.push(&mut model.statistics, &site, index);
+        self.walk.push(&mut model.statistics, site, index);
         self.state = trellis::next(self.state, index);
         (self.centre + trellis::multiple(quantizer, index)) as u16
+    }
+
+    /// Codes the next symbols, those given or those read, and hands each on.
+    #[inline(always)]
+    fn code_all<const ON_TRELLIS: bool, T>(
+        &mut self,
+        model: &mut Model,
+        coder: &mut impl BitCoder,
+        symbols: impl Iterator<Item = T>,
+        given: impl Fn(&T) -> Option<u16>,
+        mut take: impl FnMut(T, u16),
+    ) {
+        let mut ahead = self.walk.ahead(0);
+        for symbol in symbols {
+            let site = self.walk.site(&model.statistics, ahead);
+            // What is known of the element after this one is worked out while this one is decided.
+            ahead = self.walk.ahead(1);
+            let coded = self.code::<ON_TRELLIS>(model, coder, &site, given(&symbol));
+            take(symbol, coded);
+        }
+    }
+
+    /// Encodes the next symbol, at its site.
+    pub(super) fn encode_one(
+        &mut self,
+        model: &mut Model,
+        coder: &mut impl BitCoder,
+        site: &Site,
+        symbol: u16,
+    ) {
+        if self.on_trellis {
+            self.code::<true>(model, coder, site, Some(symbol));
+        } else {
+            self.code::<false>(model, coder, site, Some(symbol));
+        }
     }
 
     /// Encodes the next symbols.
     #[inline(never)]
     pub(super) fn encode(&mut self, model: &mut Model, coder: &mut impl BitCoder, symbols: &[u16]) {
-        let mut ahead = self.walk.ahead(0);
+        let symbols = symbols.iter().copied();
         if self.on_trellis {
-            for &symbol in symbols {
-                self.code::<true>(model, coder, &mut ahead, Some(symbol));
-            }
+            self.code_all::<true, _>(model, coder, symbols, |&s| Some(s), |_, _| ());
         } else {
-            for &symbol in symbols {
-                self.code::<false>(model, coder, &mut ahead, Some(symbol));
-            }
+            self.code_all::<false, _>(model, coder, symbols, |&s| Some(s), |_, _| ());
         }
     }
 
     /// Decodes the next symbols.
     #[inline(never)]
     pub(super) fn decode(&mut self, model: &mut Model, coder: &mut impl BitCoder, out: &mut [u16]) {
-        let mut ahead = self.walk.ahead(0);
+        let out = out.iter_mut();
         if self.on_trellis {
-            for symbol in out {
-                *symbol = self.code::<true>(model, coder, &mut ahead, None);
-            }
+            self.code_all::<true, _>(model, coder, out, |_| None, |out, symbol| *out = symbol);
         } else {
-            for symbol in out {
-                *symbol = self.code::<false>(model, coder, &mut ahead, None);
-            }
+            self.code_all::<false, _>(model, coder, out, |_| None, |out, symbol| *out = symbol);
         }
     }
 

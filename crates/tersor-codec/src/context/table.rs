@@ -20,11 +20,13 @@ impl<T: Clone, const N: usize> Table<T, N> {
 
     #[inline(always)]
     pub(super) fn at(&self, index: usize) -> &T {
+        debug_assert!(index < N, "an index of the table");
         &self.0[index & Self::MASK]
     }
 
     #[inline(always)]
     pub(super) fn at_mut(&mut self, index: usize) -> &mut T {
+        debug_assert!(index < N, "an index of the table");
         &mut self.0[index & Self::MASK]
     }
 }

@@ -3,7 +3,7 @@
 use super::counter::rate;
 use super::logistic::{exp2, log2};
 use super::mixer::Mixer;
-use super::neighbours::{AROUND, BEFORE, LEFT, Near, SIGNS, Tap, UP, UP2, of_left, part, sum};
+use super::neighbours::{AROUND, BEFORE, LEFT, Near, SIGNS, Tap, of_left, of_others, part};
 use super::segment::Extent;
 use super::shape::{Kind, Shape};
 
@@ -25,6 +25,13 @@ const COLUMN_COUNT: u32 = 150;
 const N_FEATURES: usize = 4;
 /// Classes of the expected magnitude: quarters of octaves.
 pub(super) const N_SCALES: usize = 64;
+/// Contexts: of the expected magnitude, of what is before in matrices and in kernels, of what is around in kernels of up to 32 taps and in
+/// matrices, and of the signs around, of either.
+pub(super) const N_EXPECTED: usize = Kind::COUNT * N_SCALES;
+pub(super) const N_BEFORE: usize = 2 * 256;
+const N_IN_KERNELS: usize = 32 * 16;
+pub(super) const N_AROUND: usize = N_IN_KERNELS + 81;
+pub(super) const N_AROUND_SIGNS: usize = 81;
 /// log2 of the least expected magnitude, in the units of means.
 const LEAST_SCALE: i32 = 6 << 8;
 /// Rate of learning of the expected magnitude, as a shift, and the largest error that it learns from: 1.
@@ -59,9 +66,9 @@ pub(super) struct Site {
     pub(super) signs: usize,
     /// Set of weights for signs.
     pub(super) tap: usize,
-    /// What a sign is likely to follow: the neighbours to the left, above and above that,
+    /// What a sign is likely to follow: the neighbours to the left, above and above that.
     pub(super) signed: [i8; 3],
-    /// and the sum of the kernel so far.
+    /// The sum of the distances in the kernel so far, which a sign is likely to follow too.
     pub(super) kernel_signed: i32,
     log_scale: i32,
     features: [i32; N_FEATURES],
@@ -211,18 +218,17 @@ impl Walk {
         let up_right = if self.line == 1 { up } else { up_right };
         let [up2] = chunk(&self.history, here.wrapping_sub(self.two_lines));
         let [left2] = chunk(&self.history, here.wrapping_sub(2));
-        let mut neighbours = [0, up, up_left, up_right, up2, left2];
-        neighbours
-            .iter_mut()
-            .zip(tap.masks)
-            .for_each(|(v, mask)| *v &= mask);
+        let [_, masks @ ..] = tap.masks;
+        let mut others = [up, up_left, up_right, up2, left2];
+        others.iter_mut().zip(masks).for_each(|(v, mask)| *v &= mask);
+        let [up, _, _, up2, _] = others;
         let column = wrap(self.column + skip, self.shape.n_columns);
         let column = self.columns.get(column).copied().unwrap_or(0);
         Ahead {
             tap,
-            up: neighbours[UP],
-            up2: neighbours[UP2],
-            sum: sum(neighbours),
+            up,
+            up2,
+            sum: of_others(others),
             column: log2(column + LEAST) - self.log_tensor,
         }
     }
@@ -256,7 +262,7 @@ impl Walk {
         let inside = if kernels {
             tap * 16 + self.kernel_sum.min(15) as usize
         } else {
-            512 + part(sum, AROUND) as usize
+            N_IN_KERNELS + part(sum, AROUND) as usize
         };
         Site {
             kind,
@@ -268,7 +274,7 @@ impl Walk {
                 inside,
             ],
             inputs: [row, column],
-            signs: usize::from(kernels) * 81 + part(sum, SIGNS) as usize,
+            signs: usize::from(kernels) * N_AROUND_SIGNS + part(sum, SIGNS) as usize,
             tap,
             signed: [left, up, up2],
             kernel_signed: self.kernel_signed,
@@ -371,4 +377,83 @@ fn chunk<const N: usize>(history: &[i8], at: usize) -> [i8; N] {
 fn follow(mean: &mut u32, value: u32, rate: u32) {
     let step = ((i64::from(value) - i64::from(*mean)) * i64::from(rate)) >> 16;
     *mean = (i64::from(*mean) + step) as u32;
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The neighbours of an element as `docs/format.md` has them.
+    fn neighbours(before: &[i8], line: usize, tap: &Tap) -> [i8; 6] {
+        let back = [1, line, line + 1, (line - 1).max(1), 2 * line, 2];
+        let mut found = back.map(|n| before.len().checked_sub(n).map_or(0, |at| before[at]));
+        found.iter_mut().zip(tap.masks).for_each(|(v, mask)| *v &= mask);
+        found
+    }
+
+    /// What is worked out ahead is what is known when an element's turn comes, whatever the shape.
+    #[test]
+    fn sites_are_those_of_the_neighbours() {
+        let shapes: [&[u64]; 14] = [
+            &[40],
+            &[40, 1],
+            &[20, 2],
+            &[14, 3],
+            &[9, 5],
+            &[2, 60],
+            &[9, 4, 1, 1],
+            &[6, 1, 3],
+            &[5, 2, 1, 2],
+            &[7, 3, 2, 1],
+            &[5, 2, 2, 2],
+            &[4, 1, 3, 3],
+            &[3, 2, 2, 5],
+            &[2, 2, 40],
+        ];
+        for extents in shapes {
+            let all: u64 = extents.iter().product();
+            for (first, n) in [(0, all), (0, 1), (0, 2), (1, all - 1), (5, all / 2), (7, 3)] {
+                check(extents, first, n as usize);
+            }
+        }
+    }
+
+    fn check(extents: &[u64], first: u64, n: usize) {
+        let extent = Extent {
+            shape: extents,
+            first,
+            n,
+            n_levels: 9,
+            zero: Some(4),
+        };
+        let shape = Shape::new(extents);
+        let is_kernels = shape.kind == Kind::Kernels;
+        let line = if is_kernels { shape.width } else { shape.n_columns };
+        let mut statistics = Statistics::new();
+        let mut walk = Walk::new(extent, shape, UNIT, &statistics);
+        let (mut before, mut state) = (Vec::new(), 0x9e37_79b9_7f4a_7c15u64 ^ first);
+        let mut ahead = walk.ahead(0);
+        for at in 0..n {
+            let site = walk.site(&statistics, ahead);
+            let column = walk.columns[walk.column];
+            ahead = walk.ahead(1);
+            let tap = if is_kernels {
+                Tap::in_kernel((first as usize + at) % shape.n_taps, shape.width)
+            } else {
+                Tap::IN_MATRIX
+            };
+            let [left, others @ ..] = neighbours(&before, line, &tap);
+            let sum = of_left(left) + of_others(others);
+            let what = format!("{extents:?} from {first}, element {at}");
+            assert_eq!(site.signed, [left, others[0], others[3]], "{what}");
+            let kernels = usize::from(is_kernels);
+            assert_eq!(site.signs, kernels * 81 + part(sum, SIGNS) as usize, "{what}");
+            assert_eq!(site.contexts[1] % 16, part(sum, BEFORE) as usize, "{what}");
+            assert_eq!(site.inputs[1], log2(column + LEAST) - walk.log_tensor, "{what}");
+            state = state.wrapping_mul(0x5851_f42d_4c95_7f2d).wrapping_add(1);
+            let distance = (state >> 60) as i32 - 7;
+            walk.push(&mut statistics, &site, distance);
+            before.push(distance as i8);
+        }
+    }
 }

@@ -84,7 +84,7 @@ mod tests {
     fn values(batch: &Batch) -> &[f32] {
         match &batch.input {
             BatchInput::Images(values, _) => values,
-            BatchInput::Tokens(..) => &[],
+            BatchInput::Tokens { .. } => &[],
         }
     }
 

@@ -19,8 +19,15 @@ pub const UNLABELLED: u32 = u32::MAX;
 pub enum BatchInput {
     /// `[batch, channels, height, width]`.
     Images(Vec<f32>, [usize; 4]),
-    /// `[batch, length]`, and how many tokens of each sequence come before its padding.
-    Tokens(Vec<i32>, [usize; 2], Vec<usize>),
+    /// Sequences of tokens.
+    Tokens {
+        /// Token numbers, row by row.
+        ids: Vec<i32>,
+        /// `[batch, length]`.
+        shape: [usize; 2],
+        /// How many tokens of each sequence come before its padding: one for each of the batch, at most `length`.
+        lengths: Vec<usize>,
+    },
 }
 
 /// Inputs with a label for each row of the network's logits.
@@ -38,9 +45,14 @@ impl Batch {
         self.labels.iter().filter(|&&l| l != UNLABELLED).count()
     }
 
-    /// Rows of `[batch * length]` that are no padding, in order; `None` if none are, and for images.
+    /// Rows of `[batch * length]` that are no padding, in order; `None` if there is no padding, and for images.
     pub fn filled_rows(&self) -> Option<Vec<i32>> {
-        let BatchInput::Tokens(_, [_, length], lengths) = &self.input else {
+        let BatchInput::Tokens {
+            shape: [_, length],
+            lengths,
+            ..
+        } = &self.input
+        else {
             return None;
         };
         if lengths.iter().all(|n| n >= length) {
@@ -56,7 +68,7 @@ impl Batch {
             BatchInput::Images(values, shape) => {
                 Value::Image(Tensor::from_data(TensorData::new(values.clone(), *shape), device))
             }
-            BatchInput::Tokens(ids, shape, _) => {
+            BatchInput::Tokens { ids, shape, .. } => {
                 Value::Tokens(Tensor::from_data(TensorData::new(ids.clone(), *shape), device))
             }
         }
@@ -189,11 +201,11 @@ impl Examples for TokenExamples {
             }
         }
         Ok(Batch {
-            input: BatchInput::Tokens(
+            input: BatchInput::Tokens {
                 ids,
-                [chosen.len(), length],
-                chosen.iter().map(|s| s.len()).collect(),
-            ),
+                shape: [chosen.len(), length],
+                lengths: chosen.iter().map(|s| s.len()).collect(),
+            },
             labels,
         })
     }

@@ -32,8 +32,8 @@ pub struct Measured {
     /// Share of the test set that is right.
     pub accuracy: f64,
     /// Its standard error.
-    #[serde(default)]
-    pub accuracy_error: f64,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub accuracy_error: Option<f64>,
     /// Mean cross-entropy on the test set, nats.
     pub loss: f64,
 }
@@ -81,7 +81,7 @@ impl Bench<'_> {
             bytes,
             ratio: self.network.ratio(bytes),
             accuracy: summary.accuracy,
-            accuracy_error: summary.accuracy_error,
+            accuracy_error: Some(summary.accuracy_error),
             loss: summary.loss,
         })
     }

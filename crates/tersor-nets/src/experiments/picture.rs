@@ -245,7 +245,7 @@ mod tests {
             bytes: 1,
             ratio,
             accuracy: 0.99,
-            accuracy_error: 0.001,
+            accuracy_error: None,
             loss: 0.02 / ratio,
         };
         let row = |method: &str, ratio: f64| Table1Row {

@@ -286,11 +286,9 @@ impl Checked {
             is_same: bytes[0] == bytes[1] && answers && change(loss) <= OF_LOSS * loss[0].abs(),
         }
     }
-}
 
-impl Checked {
     /// With divergences in the records and now.
-    fn with_divergence(mut self, divergence: [f64; 2]) -> Self {
+    pub(super) fn with_divergence(mut self, divergence: [f64; 2]) -> Self {
         let [then, now] = divergence;
         self.divergence = Some(divergence);
         self.is_same &= (then - now).abs() <= OF_LOSS * then.abs() + LEAST_DIVERGENCE;
@@ -309,7 +307,7 @@ pub(super) fn check(ruler: &Ruler<'_>, folder: &Path, original: Option<&Paramete
         && origin.and_then(|o| o.weights) != Some(digest::of_parameters(original))
     {
         return Err(Error::Input(format!(
-            "the files in {} were not made from these weights",
+            "the files in {} are not known to be made from these weights; without --weights their divergence is left out",
             folder.display()
         )));
     }

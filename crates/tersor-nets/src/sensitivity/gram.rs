@@ -37,7 +37,7 @@ pub struct LayerMoments {
     pub parameter: usize,
     /// Number of inputs in a block; the last block is filled up with zeros.
     pub block: usize,
-    /// `[blocks, block, block]`, mean over positions and examples.
+    /// `[blocks, block, block]`, mean over positions, but for the padding of texts, and examples.
     pub gram: Vec<f32>,
     /// `[outputs]`: mean over examples of the squared gradient of an example's loss, summed over positions.
     pub output_gradients: Option<Vec<f32>>,
@@ -70,15 +70,14 @@ pub(crate) fn input_rows(op: &Op, input: &Value, batch: &Batch) -> Option<Tensor
 /// Rows of a batch's positions without those of padding.
 pub(crate) fn filled(rows: Tensor<2>, batch: &Batch) -> Tensor<2> {
     match batch.filled_rows() {
-        Some(indices) => select(rows, indices),
+        Some(indices) => select(rows, &indices),
         None => rows,
     }
 }
 
 /// Some of the rows.
-pub(crate) fn select(rows: Tensor<2>, indices: Vec<i32>) -> Tensor<2> {
-    let n = indices.len();
-    let indices = Tensor::<1, Int>::from_data(TensorData::new(indices, [n]), &rows.device());
+pub(crate) fn select(rows: Tensor<2>, indices: &[i32]) -> Tensor<2> {
+    let indices = Tensor::<1, Int>::from_data(TensorData::from(indices), &rows.device());
     rows.select(0, indices)
 }
 

@@ -64,5 +64,6 @@ fn thinned(rows: Tensor<2>, stride: usize, batch: usize) -> Tensor<2> {
         return rows;
     }
     let indices = (batch % stride..rows.dims()[0]).step_by(stride);
-    select(rows, indices.map(|row| row as i32).collect())
+    let indices: Vec<i32> = indices.map(|row| row as i32).collect();
+    select(rows, &indices)
 }

@@ -1,13 +1,28 @@
 //! What a network makes of a batch on the way to its answers: hints for one that is to become alike (Romero et al., 2015).
 
 use crate::Result;
+use crate::examples::Batch;
 use crate::gradient::to_vec;
 use crate::graph::{BatchStatistics, Node, Observer, Op, Value};
+use crate::sensitivity::select;
 use burn::tensor::Tensor;
 
-/// Outputs of all activation functions that are not zero everywhere, in the order of nodes.
-#[derive(Default)]
-pub(super) struct Features(Vec<Feature>);
+/// Outputs of all activation functions that are not zero everywhere, in the order of nodes, without padding.
+pub(super) struct Features {
+    all: Vec<Feature>,
+    /// Rows of sequences that are no padding, if there is some.
+    filled: Option<Vec<i32>>,
+}
+
+impl Features {
+    /// None yet of a batch.
+    pub(super) fn of(batch: &Batch) -> Self {
+        Self {
+            all: Vec::new(),
+            filled: batch.filled_rows(),
+        }
+    }
+}
 
 /// Output of one activation function.
 struct Feature {
@@ -17,8 +32,8 @@ struct Feature {
     energy: f32,
 }
 
-/// The output of an activation function, flat.
-fn activations(node: &Node, output: &Value) -> Option<Tensor<1>> {
+/// The output of an activation function, flat; of sequences the rows that are filled, or all.
+fn activations(node: &Node, output: &Value, filled: Option<&[i32]>) -> Option<Tensor<1>> {
     if !matches!(node.op, Op::Relu | Op::Silu) {
         return None;
     }
@@ -26,18 +41,27 @@ fn activations(node: &Node, output: &Value) -> Option<Tensor<1>> {
     match output.clone() {
         Value::Image(t) => Some(t.reshape([n])),
         Value::Vectors(t) => Some(t.reshape([n])),
-        Value::Sequence(t) => Some(t.reshape([n])),
+        Value::Sequence(t) => {
+            let [b, l, d] = t.dims();
+            let rows = t.reshape([b * l, d]);
+            let rows = match filled {
+                Some(filled) => select(rows, filled),
+                None => rows,
+            };
+            let [n, d] = rows.dims();
+            Some(rows.reshape([n * d]))
+        }
         Value::Tokens(_) => None,
     }
 }
 
 impl Observer for Features {
     fn node(&mut self, index: usize, node: &Node, _: &[&Value], output: Value) -> Result<Value> {
-        if let Some(values) = activations(node, &output) {
+        if let Some(values) = activations(node, &output, self.filled.as_deref()) {
             let energy = to_vec(values.clone().square().sum())?;
             let energy = energy.first().copied().unwrap_or_default();
             if energy > 0.0 {
-                self.0.push(Feature {
+                self.all.push(Feature {
                     node: index,
                     values,
                     energy,
@@ -71,11 +95,11 @@ impl Observer for Compare<'_> {
     fn node(&mut self, index: usize, node: &Node, inputs: &[&Value], output: Value) -> Result<Value> {
         let output = self.observer.node(index, node, inputs, output)?;
         if let Some((features, weight)) = self.wanted
-            && let Some(wanted) = features.0.iter().find(|wanted| wanted.node == index)
-            && let Some(own) = activations(node, &output)
+            && let Some(wanted) = features.all.iter().find(|wanted| wanted.node == index)
+            && let Some(own) = activations(node, &output, features.filled.as_deref())
         {
             // The derivative of half the squared difference, over the energy.
-            let weight = weight / features.0.len() as f32 / wanted.energy;
+            let weight = weight / features.all.len() as f32 / wanted.energy;
             let gradient = (own.clone().inner() - wanted.values.clone()) * weight;
             let loss = (own * gradient.autodiff()).sum();
             self.loss = Some(match self.loss.take() {
@@ -98,7 +122,7 @@ impl Observer for Compare<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::examples::{Batch, BatchInput};
+    use crate::examples::BatchInput;
     use crate::gradient::backward;
     use crate::graph::{Builder, Input, Linear, Mode, Network, Unobserved, Weights};
     use crate::{Parameters, open_device};
@@ -122,7 +146,7 @@ mod tests {
     }
 
     fn features(network: &Network, weights: &Weights, batch: &Batch) -> Features {
-        let mut features = Features::default();
+        let mut features = Features::of(batch);
         let input = batch.to_device(weights.device());
         network
             .forward(weights, input, Mode::Evaluate, &mut features)
@@ -137,8 +161,8 @@ mod tests {
             let difference = to_vec(own.values.clone() - wanted.values.clone()).unwrap();
             0.5 * square(&difference) / square(&to_vec(wanted.values.clone()).unwrap())
         };
-        let pairs = own.0.iter().zip(&wanted.0);
-        f64::from(WEIGHT) * pairs.map(one).sum::<f64>() / wanted.0.len() as f64
+        let pairs = own.all.iter().zip(&wanted.all);
+        f64::from(WEIGHT) * pairs.map(one).sum::<f64>() / wanted.all.len() as f64
     }
 
     #[test]
@@ -155,7 +179,7 @@ mod tests {
             &weights(&Parameters::random(&network, 1), false),
             &batch,
         );
-        assert_eq!(wanted.0.len(), 2);
+        assert_eq!(wanted.all.len(), 2);
         let own = Parameters::random(&network, 2);
         let at = |p: &Parameters| loss(&features(&network, &weights(p, false), &batch), &wanted);
         let of_nothing = |logits: &crate::loss::Logits| Ok(vec![0.0; logits.values.len()]);

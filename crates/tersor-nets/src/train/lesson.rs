@@ -75,7 +75,7 @@ struct Taught<'a> {
 impl<'a> Taught<'a> {
     fn new(network: &Network, teacher: &'a Teacher, batch: &Batch) -> Result<Self> {
         let weights = &teacher.weights;
-        let mut features = teacher.shows_features().then(Features::default);
+        let mut features = teacher.shows_features().then(|| Features::of(batch));
         let input = batch.to_device(weights.device());
         let observer: &mut dyn Observer = match &mut features {
             Some(features) => features,

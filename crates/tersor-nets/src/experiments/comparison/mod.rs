@@ -14,6 +14,7 @@ use super::estimates;
 use super::files::{ExperimentTask, FileSpec, Recipe, file_name, most_bytes};
 use super::record::Records;
 use super::split::Split;
+use crate::graph::Network;
 use crate::sensitivity::{Estimate, read_sensitivities};
 use crate::shared::{FinetuneOptions, finetune};
 use crate::train::Schedule;
@@ -63,7 +64,7 @@ impl Comparison {
     /// # Errors
     /// [`Error::Input`] if the question is about other networks.
     pub fn new(task: &ExperimentTask<'_>, mut original: Parameters, question: Question) -> Result<Self> {
-        fold(task.network, &mut original)?;
+        Self::prepare(task.network, &mut original)?;
         Ok(Self {
             checkpoint: original.to_checkpoint()?,
             cells: question.cells(task.network)?,
@@ -71,6 +72,15 @@ impl Comparison {
             question,
             original,
         })
+    }
+
+    /// Makes of given weights what files are made from: their normalisation is folded.
+    ///
+    /// # Errors
+    /// As [`fold`].
+    pub fn prepare(network: &Network, original: &mut Parameters) -> Result<()> {
+        fold(network, original)?;
+        Ok(())
     }
 
     /// The records of its own files among those of a folder.

@@ -1,12 +1,12 @@
 //! What a table says, on disk, and whether its files still say so.
 
-use crate::evaluate::{Comparison, EvaluateOptions, evaluate};
+use crate::evaluate::{Comparison, EvaluateOptions, Scores, evaluate};
 use crate::experiments::methods::{MethodRow, read};
 use crate::experiments::record::{Checked, read_json};
 use crate::graph::Network;
 use crate::shared::to_parameters;
 use crate::task::{DataOptions, open_data};
-use crate::{Error, Result};
+use crate::{Error, Parameters, Result};
 use burn::tensor::Device;
 use serde::{Deserialize, Serialize};
 use std::path::{Path, PathBuf};
@@ -77,7 +77,7 @@ pub(super) fn read_report(network: &Network, folder: &Path) -> Result<Option<Tab
     read_json(&path).map(Some)
 }
 
-/// Decodes and scores the files behind a table again.
+/// Decodes and scores the files behind a table again; with the dense network that it began with, their divergences from that too.
 ///
 /// # Errors
 /// [`Error::Input`] if there is no report in the folder; if a file cannot be read or decoded.
@@ -86,31 +86,34 @@ pub fn check_table1(
     data: &str,
     folder: &Path,
     device: &Device,
+    original: Option<&Parameters>,
     progress: &dyn Progress,
 ) -> Result<Vec<Checked>> {
     let data = open_data(network, data, &DataOptions::default())?;
     let report = read_report(network, folder)?
         .ok_or_else(|| Error::Input(format!("{} holds no {}", folder.display(), report_name(network))))?;
+    let score = |parameters: &Parameters, reference: Option<&Scores>| {
+        let options = EvaluateOptions {
+            keep_logits: original.is_some() && reference.is_none(),
+            reference,
+            ..EvaluateOptions::default()
+        };
+        let test = data.test.as_ref();
+        evaluate(network, parameters, test, device, &options, progress)
+    };
+    let reference = original.map(|o| score(o, None)).transpose()?;
     let check = |row: &Table1Row| {
         let (quantized, bytes) = read(&folder.join(&row.file))?;
-        let parameters = to_parameters(network, &quantized)?;
-        let options = EvaluateOptions::default();
-        let scores = evaluate(
-            network,
-            &parameters,
-            data.test.as_ref(),
-            device,
-            &options,
-            progress,
-        )?;
+        let scores = score(&to_parameters(network, &quantized)?, reference.as_ref())?;
         let (then, now) = (row.result.after, scores.summary());
-        Ok(Checked::new(
-            &row.file,
-            [then.bytes, bytes],
-            [then.accuracy, now.accuracy],
-            [then.loss, now.loss],
-            now.n,
-        ))
+        let (accuracy, loss) = ([then.accuracy, now.accuracy], [then.loss, now.loss]);
+        let checked = Checked::new(&row.file, [then.bytes, bytes], accuracy, loss, now.n);
+        let now = reference.as_ref().map(|r| r.compare(&scores)).transpose()?;
+        let divergence = |c: Option<Comparison>| c.and_then(|c| c.divergence);
+        Ok(match divergence(row.comparison).zip(divergence(now)) {
+            Some((then, now)) => checked.with_divergence([then, now]),
+            None => checked,
+        })
     };
     report.rows.iter().map(check).collect()
 }

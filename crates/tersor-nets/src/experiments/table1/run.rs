@@ -2,11 +2,11 @@
 
 use super::report::{Table1Network, Table1Report, Table1Row, report_name};
 use super::setting::Setting;
-use crate::evaluate::{Comparison, EvaluateOptions, Evaluation, Scores, evaluate};
+use crate::evaluate::{Comparison, EvaluateOptions, Evaluation, Scores, binomial_error, evaluate};
 use crate::examples::Examples;
 use crate::experiments::adam;
 use crate::experiments::methods::{Bench, PAPER_METHODS, lossless_bytes, read};
-use crate::experiments::record::write_json;
+use crate::experiments::record::{Checked, write_json};
 use crate::graph::Network;
 use crate::prune::{PruneOptions, Pruner, Scope as PruneScope, Score, apply, masks_of_zeros};
 use crate::sensitivity::{Estimate, write_sensitivities};
@@ -213,7 +213,8 @@ impl Run<'_> {
         let bytes = (4.0 * self.network.n_trainable() as f64 / paper_ratio) as u64;
         let result = bench.row(method, Scope::Global, Coder::Huffman, bytes, &path)?;
         let parameters = to_parameters(self.network, &read(&path)?.0)?;
-        let held_out = self.scores(&parameters, self.held_out, None)?.summary();
+        let held_out = self.scores(&parameters, self.held_out, &EvaluateOptions::default())?;
+        let held_out = held_out.summary();
         Ok(Table1Row {
             seed,
             file,
@@ -227,11 +228,19 @@ impl Run<'_> {
 
     /// A row with its file beside the dense network, and standard errors, which reports of earlier builds do not have.
     fn beside(&self, reference: &mut Reference<'_>, mut row: Table1Row) -> Result<Table1Row> {
-        let file = to_parameters(self.network, &read(&self.path_of(&row))?.0)?;
-        let (after, comparison) = reference.compare(&file)?;
+        let path = self.path_of(&row);
+        let (quantized, bytes) = read(&path)?;
+        let (now, comparison) = reference.compare(&to_parameters(self.network, &quantized)?)?;
+        let (then, n) = (&row.result.after, now.n);
+        let (accuracy, loss) = ([then.accuracy, now.accuracy], [then.loss, now.loss]);
+        if !Checked::new(&row.file, [then.bytes, bytes], accuracy, loss, n).is_same {
+            return Err(Error::Input(format!(
+                "{} is not the file that the report tells of; remove it, and it is made again",
+                path.display()
+            )));
+        }
         for measured in [&mut row.result.before, &mut row.result.after] {
-            let p = measured.accuracy;
-            measured.accuracy_error = (p * (1.0 - p) / after.n as f64).sqrt();
+            measured.accuracy_error = Some(binomial_error(measured.accuracy, n));
         }
         row.comparison = Some(comparison);
         Ok(row)
@@ -241,26 +250,14 @@ impl Run<'_> {
         self.folder.join(&row.file)
     }
 
-    /// Scores on some examples, against those of another network on them, or with logits so that others can be compared.
     fn scores(
         &self,
         parameters: &Parameters,
         examples: &dyn Examples,
-        reference: Option<&Scores>,
+        options: &EvaluateOptions<'_>,
     ) -> Result<Scores> {
-        let options = EvaluateOptions {
-            keep_logits: reference.is_none(),
-            reference,
-            ..EvaluateOptions::default()
-        };
-        evaluate(
-            self.network,
-            parameters,
-            examples,
-            self.device,
-            &options,
-            self.progress,
-        )
+        let (network, device) = (self.network, self.device);
+        evaluate(network, parameters, examples, device, options, self.progress)
     }
 
     pub(super) fn save(&self, report: &Table1Report) -> Result<()> {
@@ -285,9 +282,14 @@ impl<'a> Reference<'a> {
     }
 
     fn scores(&mut self) -> Result<&Scores> {
-        let scores = match self.scores.take() {
-            Some(scores) => scores,
-            None => self.run.scores(self.dense, self.run.test, None)?,
+        let scores = if let Some(scores) = self.scores.take() {
+            scores
+        } else {
+            let options = EvaluateOptions {
+                keep_logits: true,
+                ..EvaluateOptions::default()
+            };
+            self.run.scores(self.dense, self.run.test, &options)?
         };
         Ok(self.scores.insert(scores))
     }
@@ -296,7 +298,11 @@ impl<'a> Reference<'a> {
     fn compare(&mut self, other: &Parameters) -> Result<(Evaluation, Comparison)> {
         let run = self.run;
         let dense = self.scores()?;
-        let other = run.scores(other, run.test, Some(dense))?;
+        let options = EvaluateOptions {
+            reference: Some(dense),
+            ..EvaluateOptions::default()
+        };
+        let other = run.scores(other, run.test, &options)?;
         Ok((other.summary(), dense.compare(&other)?))
     }
 }

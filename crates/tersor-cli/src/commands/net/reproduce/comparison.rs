@@ -16,7 +16,11 @@ pub(crate) fn run(args: &ReproduceArgs, common: &Common, question: Question) -> 
     let task = Task::open(&args.task, AugmentArg::None)?;
     let bar = Bar::new(common.quiet);
     if args.check {
-        return super::check(&task, args, bar);
+        let mut original = super::given_weights(args, &task.network)?;
+        if let Some(original) = &mut original {
+            Comparison::prepare(&task.network, original)?;
+        }
+        return super::check(&task, args, original.as_ref(), bar);
     }
     let work = super::experiment(&task, args, &bar);
     let weights = super::weights(args, work.network, question.name())?;

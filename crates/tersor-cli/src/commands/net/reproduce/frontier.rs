@@ -20,7 +20,8 @@ pub(crate) fn run(args: &ReproduceArgs, common: &Common) -> anyhow::Result<Statu
     let task = Task::open(&args.task, augment)?;
     let bar = Bar::new(common.quiet);
     if args.check {
-        return super::check(&task, args, bar);
+        let original = super::given_weights(args, &task.network)?;
+        return super::check(&task, args, original.as_ref(), bar);
     }
     let work = super::experiment(&task, args, &bar);
     let mut beside = Vec::new();

@@ -17,7 +17,8 @@ pub(crate) fn run(args: &ReproduceArgs, common: &Common) -> anyhow::Result<Statu
     let task = Task::open(&args.task, Trained::augment(&network(&args.task.net)?))?;
     let bar = Bar::new(common.quiet);
     if args.check {
-        return super::check(&task, args, bar);
+        let original = super::given_weights(args, &task.network)?;
+        return super::check(&task, args, original.as_ref(), bar);
     }
     let work = super::experiment(&task, args, &bar);
     let weights = super::weights(args, work.network, "ingredients")?;

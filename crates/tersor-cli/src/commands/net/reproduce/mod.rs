@@ -83,13 +83,21 @@ fn seeds(args: &ReproduceArgs) -> &[u64] {
     }
 }
 
-/// Decodes and scores the files of an experiment's folder again, and says what that gave.
-fn check(task: &Task, args: &ReproduceArgs, bar: Bar) -> anyhow::Result<Status> {
-    let original = args.weights.as_deref();
-    let original = original
-        .map(|path| open_weights(&task.network, path))
-        .transpose()?;
-    let checked = check_files(&experiment(task, args, &bar), original.as_ref())?;
+/// The weights, if they are given.
+fn given_weights(args: &ReproduceArgs, network: &Network) -> anyhow::Result<Option<Parameters>> {
+    let path = args.weights.as_deref();
+    path.map(|path| open_weights(network, path)).transpose()
+}
+
+/// Decodes and scores the files of an experiment's folder again, beside what they were made from if that is given, and says what
+/// that gave.
+fn check(
+    task: &Task,
+    args: &ReproduceArgs,
+    original: Option<&Parameters>,
+    bar: Bar,
+) -> anyhow::Result<Status> {
+    let checked = check_files(&experiment(task, args, &bar), original)?;
     drop(bar);
     say_checked(&checked, args.json)
 }

@@ -4,7 +4,6 @@ use super::median;
 use crate::Status;
 use crate::args::Common;
 use crate::args::net::ReproduceArgs;
-use crate::commands::net::open_weights;
 use crate::output;
 use crate::progress::Bar;
 use crate::table::{Align, Table};
@@ -32,15 +31,16 @@ pub(crate) fn run(args: &ReproduceArgs, common: &Common) -> anyhow::Result<Statu
     let device = open_device(&args.task.device)?;
     let bar = Bar::new(common.quiet);
     if args.check {
-        let checked = check_table1(&network, &args.task.data, &args.output, &device, &bar)?;
+        let original = super::given_weights(args, &network)?;
+        let (data, original) = (&args.task.data, original.as_ref());
+        let checked = check_table1(&network, data, &args.output, &device, original, &bar)?;
         drop(bar);
         return super::say_checked(&checked, args.json);
     }
     super::make_folder(&args.output)?;
-    let weights = args.weights.as_deref();
     let options = Table1Options {
         network: &network,
-        start: weights.map(|path| open_weights(&network, path)).transpose()?,
+        start: super::given_weights(args, &network)?,
         data: &args.task.data,
         seeds: super::seeds(args),
         epochs,
@@ -79,9 +79,15 @@ fn describe(network: &str, report: &Table1Report) -> String {
             };
             median(rows().map(pick).collect())
         };
+        // Rows that an earlier build made have no comparison until they are gone on with.
+        let comparisons: Option<Vec<&Comparison>> = rows().map(|r| r.comparison.as_ref()).collect();
         let change = |f: &dyn Fn(&Comparison) -> f64| {
-            median(rows().filter_map(|r| r.comparison.as_ref()).map(f).collect())
+            let comparisons = comparisons.as_ref()?;
+            Some(median(comparisons.iter().map(|c| f(c)).collect()))
         };
+        let accuracy = change(&|c| 100.0 * c.accuracy_change);
+        let accuracy = accuracy.zip(change(&|c| 100.0 * c.accuracy_change_error));
+        let divergence = change(&|c| c.divergence.unwrap_or(f64::NAN));
         let Some(first) = rows().next() else { continue };
         table.row([
             method.to_string(),
@@ -90,13 +96,11 @@ fn describe(network: &str, report: &Table1Report) -> String {
             format!("{:.2}", 100.0 * of(&|m| m.accuracy, false)),
             format!("{:.4}", of(&|m| m.loss, false)),
             format!("{:.2}", 100.0 * of(&|m| m.accuracy, true)),
-            format!(
-                "{:+.2} +- {:.2}",
-                100.0 * change(&|c| c.accuracy_change),
-                100.0 * change(&|c| c.accuracy_change_error)
-            ),
+            accuracy.map_or("-".into(), |(change, error)| {
+                format!("{change:+.2} +- {error:.2}")
+            }),
             format!("{:.4}", of(&|m| m.loss, true)),
-            format!("{:.4}", change(&|c| c.divergence.unwrap_or(f64::NAN))),
+            divergence.map_or("-".into(), |d| format!("{d:.4}")),
             format!("{:.4}", median(rows().map(|r| r.held_out_loss).collect())),
         ]);
     }
