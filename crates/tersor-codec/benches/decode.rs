@@ -134,11 +134,13 @@ fn peers(
     expected: &[u8],
 ) {
     let compressed = zstd::bulk::compress(expected, 3).expect("zstd");
+    let run = |out: &mut [u8]| {
+        zstd::bulk::decompress_to_buffer(black_box(&compressed), out).expect("zstd");
+    };
     let mut out = vec![0u8; expected.len()];
-    group.bench_function("zstd level 3", |b| {
-        b.iter(|| zstd::bulk::decompress_to_buffer(black_box(&compressed), &mut out).expect("zstd"));
-    });
+    run(&mut out);
     assert!(out == expected);
+    group.bench_function("zstd level 3", |b| b.iter(|| run(&mut out)));
 
     let mut counts = vec![0.0f64; 201];
     for &s in symbols {
@@ -152,19 +154,17 @@ fn peers(
         .expect("symbols");
     let words = coder.into_compressed().expect("words");
     let lookup = model.to_lookup_decoder_model();
+    let run = |out: &mut [u16]| {
+        let mut coder = SmallAnsCoder::from_compressed_slice(black_box(&words)).expect("words");
+        let decoded = coder.decode_iid_symbols(symbols.len(), &lookup);
+        for (out, symbol) in out.iter_mut().zip(decoded) {
+            *out = symbol.unwrap_or(0) as u16;
+        }
+    };
     let mut out = vec![0u16; symbols.len()];
-    group.bench_function("constriction ANS (symbols only)", |b| {
-        b.iter(|| {
-            let mut coder = SmallAnsCoder::from_compressed_slice(black_box(&words)).expect("words");
-            for (out, symbol) in out
-                .iter_mut()
-                .zip(coder.decode_iid_symbols(symbols.len(), &lookup))
-            {
-                *out = symbol.unwrap_or(0) as u16;
-            }
-        });
-    });
+    run(&mut out);
     assert!(out == symbols);
+    group.bench_function("constriction ANS (symbols only)", |b| b.iter(|| run(&mut out)));
 }
 
 criterion_group!(benches, decode);
