@@ -27,12 +27,16 @@ impl Random {
         (self.0 >> 11) as usize % n.max(1)
     }
 
+    fn shuffle<T>(&mut self, values: &mut [T]) {
+        for i in (1..values.len()).rev() {
+            values.swap(i, self.below(i + 1));
+        }
+    }
+
     /// Numbers below `n` in a random order.
     fn order(&mut self, n: usize) -> Vec<usize> {
         let mut order: Vec<usize> = (0..n).collect();
-        for i in (1..n).rev() {
-            order.swap(i, self.below(i + 1));
-        }
+        self.shuffle(&mut order);
         order
     }
 }
@@ -61,20 +65,21 @@ fn channels(symbols: &[u16], shape: Shape, random: &mut Random) -> Vec<u16> {
     arranged(symbols, shape, |r, c, t| [r, order[c], t])
 }
 
-fn within_kernels(symbols: &[u16], shape: Shape, random: &mut Random) -> Vec<u16> {
+/// Runs of so many symbols, each shuffled within itself.
+fn runs(symbols: &[u16], size: usize, random: &mut Random) -> Vec<u16> {
     let mut symbols = symbols.to_vec();
-    for kernel in symbols.chunks_mut(shape.taps.max(1)) {
-        shuffle(kernel, random);
-    }
+    symbols
+        .chunks_mut(size.max(1))
+        .for_each(|run| random.shuffle(run));
     symbols
 }
 
+fn within_kernels(symbols: &[u16], shape: Shape, random: &mut Random) -> Vec<u16> {
+    runs(symbols, shape.taps, random)
+}
+
 fn within_rows(symbols: &[u16], shape: Shape, random: &mut Random) -> Vec<u16> {
-    let mut symbols = symbols.to_vec();
-    for row in symbols.chunks_mut((shape.channels * shape.taps).max(1)) {
-        shuffle(row, random);
-    }
-    symbols
+    runs(symbols, shape.channels * shape.taps, random)
 }
 
 fn within_columns(symbols: &[u16], shape: Shape, random: &mut Random) -> Vec<u16> {
@@ -85,15 +90,7 @@ fn within_columns(symbols: &[u16], shape: Shape, random: &mut Random) -> Vec<u16
 }
 
 fn everywhere(symbols: &[u16], _: Shape, random: &mut Random) -> Vec<u16> {
-    let mut symbols = symbols.to_vec();
-    shuffle(&mut symbols, random);
-    symbols
-}
-
-fn shuffle(symbols: &mut [u16], random: &mut Random) {
-    for i in (1..symbols.len()).rev() {
-        symbols.swap(i, random.below(i + 1));
-    }
+    runs(symbols, symbols.len(), random)
 }
 
 const CHANGES: [(&str, Change); 6] = [

@@ -147,13 +147,13 @@ fn texts_calibrate_the_same_with_padding() {
     let (network, device) = (tiny_decoder(), open_device("cpu").unwrap());
     let original = Parameters::random(&network, 3);
     let texts = tiny_texts(&[30, 5, 60, 11]);
-    let repaired = SequentialOptions {
+    let options = SequentialOptions {
         rows_per_input: usize::MAX,
         ..options(Coder::Ans)
     };
     let quantized = |batches: &[Batch]| {
         let rest = CompressOptions::default().with_coder(Some(Coder::Ans));
-        let how = (SequentialTarget::Slope(1e-7), &repaired);
+        let how = (SequentialTarget::Slope(1e-7), &options);
         let (_, file) = compress(&network, &original, batches, &device, how, &rest, &Silent).unwrap();
         decoded(&network, &file.bytes)
     };

@@ -287,11 +287,13 @@ impl Checked {
         }
     }
 
-    /// With divergences in the records and now.
-    pub(super) fn with_divergence(mut self, divergence: [f64; 2]) -> Self {
-        let [then, now] = divergence;
-        self.divergence = Some(divergence);
-        self.is_same &= (then - now).abs() <= OF_LOSS * then.abs() + LEAST_DIVERGENCE;
+    /// With the divergences of comparisons in the records and now, if both have one.
+    pub(super) fn compared(mut self, comparisons: [Option<Comparison>; 2]) -> Self {
+        let [then, now] = comparisons.map(|c| c?.divergence);
+        self.divergence = then.zip(now).map(|(then, now)| [then, now]);
+        if let Some([then, now]) = self.divergence {
+            self.is_same &= (then - now).abs() <= OF_LOSS * then.abs() + LEAST_DIVERGENCE;
+        }
         self
     }
 }
@@ -324,15 +326,11 @@ pub(super) fn check(ruler: &Ruler<'_>, folder: &Path, original: Option<&Paramete
         let path = folder.join(&record.file);
         let (bytes, scores) = ruler.measure(&path, &selections, reference.as_ref().map(|(_, r)| r))?;
         for (then, now) in record.scores.iter().zip(&scores) {
-            let divergence = |s: &Score| s.comparison.and_then(|c| c.divergence);
-            let divergence = divergence(then).zip(divergence(now));
+            let comparisons = [then.comparison, now.comparison];
             let (then, now) = (then.decoded, now.decoded);
             let (accuracy, loss) = ([then.accuracy, now.accuracy], [then.loss, now.loss]);
-            let same = Checked::new(&record.file, [record.bytes, bytes], accuracy, loss, now.n);
-            checked.push(match divergence {
-                Some((then, now)) => same.with_divergence([then, now]),
-                None => same,
-            });
+            let row = Checked::new(&record.file, [record.bytes, bytes], accuracy, loss, now.n);
+            checked.push(row.compared(comparisons));
         }
     }
     Ok(checked)

@@ -109,11 +109,7 @@ pub fn check_table1(
         let (accuracy, loss) = ([then.accuracy, now.accuracy], [then.loss, now.loss]);
         let checked = Checked::new(&row.file, [then.bytes, bytes], accuracy, loss, now.n);
         let now = reference.as_ref().map(|r| r.compare(&scores)).transpose()?;
-        let divergence = |c: Option<Comparison>| c.and_then(|c| c.divergence);
-        Ok(match divergence(row.comparison).zip(divergence(now)) {
-            Some((then, now)) => checked.with_divergence([then, now]),
-            None => checked,
-        })
+        Ok(checked.compared([row.comparison, now]))
     };
     report.rows.iter().map(check).collect()
 }

@@ -67,11 +67,7 @@ fn refuse_settings(args: &ReproduceArgs, experiment: &str) -> anyhow::Result<()>
 
 /// The weights that an experiment needs.
 fn weights(args: &ReproduceArgs, network: &Network, experiment: &str) -> anyhow::Result<Parameters> {
-    let path = args.weights.as_deref();
-    open_weights(
-        network,
-        path.with_context(|| format!("{experiment} needs a trained network: --weights"))?,
-    )
+    given_weights(args, network)?.with_context(|| format!("{experiment} needs a trained network: --weights"))
 }
 
 /// The seeds asked for, or those of the published results.
