@@ -9,6 +9,7 @@ mod files;
 mod frontier;
 mod methods;
 mod picture;
+mod pruned;
 mod record;
 mod speed;
 mod split;

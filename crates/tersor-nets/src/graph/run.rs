@@ -1,6 +1,7 @@
 //! Running a network on a batch.
 
 use super::{Input, Network, Node, Op, Value};
+use crate::gradient::to_vec;
 use crate::{Error, Parameters, Result};
 use burn::tensor::{Device, Tensor, TensorData};
 use serde::{Deserialize, Serialize};
@@ -56,6 +57,11 @@ impl Weights {
             tensors: tensors.collect(),
             device,
         }
+    }
+
+    /// Copies them back, in the order of parameters.
+    pub(crate) fn values(&self) -> Result<Vec<Vec<f32>>> {
+        self.tensors.iter().cloned().map(to_vec).collect()
     }
 
     /// Parameter number `at` of a node, in its shape.

@@ -191,6 +191,13 @@ pub fn shrink(
     unfold(task.network, &mut start, &batches, task.device)?;
     let (mut parameters, state) = prune(task, start, options, &mut say)?;
     let order = canon(task.network, &mut parameters);
+    // What a unit learns from stays beside it.
+    let reordered = |teacher: &Teacher| teacher.reordered(task.network, &order);
+    let teacher = task.teacher.map(reordered).transpose()?;
+    let task = &ShrinkTask {
+        teacher: teacher.as_ref(),
+        ..*task
+    };
     let pruned = count(&parameters, Scope::WeightsAndBiases).0;
     let rounded = match options.rounding {
         Rounding::Weights => {

@@ -2,6 +2,7 @@
 
 use super::EpochReport;
 use super::features::{Compare, Features};
+use crate::canon::Canonical;
 use crate::examples::{Batch, Examples};
 use crate::gradient::to_logits;
 use crate::graph::{Mode, Network, Observer, Unobserved, Weights};
@@ -50,6 +51,17 @@ impl Teacher {
     /// How it is learned from.
     pub fn how(&self) -> Distillation {
         self.how
+    }
+
+    /// The same with its units in another order, that of a network which is to learn their activations.
+    ///
+    /// # Errors
+    /// [`Error::Internal`] if parameters cannot be read back.
+    pub(crate) fn reordered(&self, network: &Network, order: &Canonical) -> Result<Self> {
+        let mut values = self.weights.values()?;
+        order.reorder(network, &mut values);
+        let parameters = Parameters::new(network, values);
+        Ok(Self::new(&parameters, self.how, self.weights.device()))
     }
 
     /// Whether activations are learned.
@@ -205,8 +217,11 @@ impl Lesson<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::canon::canon;
     use crate::examples::BatchInput;
+    use crate::gradient::backward;
     use crate::models::lenet5;
+    use tersor_data::Random;
 
     /// The label of example i is i; there is no example 7, and asking for example 9 is a mistake of the caller's.
     struct Numbered;
@@ -268,6 +283,44 @@ mod tests {
             assert_eq!(learned, [3]);
             assert!(end.unwrap_err().to_string().contains("1 is too hard"));
         }
+    }
+
+    #[test]
+    fn a_teacher_in_the_order_of_its_pupil_has_nothing_to_say_against_itself() {
+        let (network, device) = (lenet5(), crate::open_device("cpu").unwrap());
+        let original = Parameters::random(&network, 1);
+        let mut pupil = original.clone();
+        let order = canon(&network, &mut pupil);
+        assert!(pupil != original);
+        let how = Distillation {
+            features: 1.0,
+            ..Distillation::new(1.0)
+        };
+        let teacher = Teacher::new(&original, how, &device);
+        let mut random = Random::new(2);
+        let pixels = (0..2 * 784).map(|_| random.normal()).collect();
+        let batch = Batch {
+            input: BatchInput::Images(pixels, [2, 1, 28, 28]),
+            labels: vec![0; 2],
+        };
+        let weights = Weights::new(&pupil, &device, true);
+        let largest = |teacher: &Teacher| {
+            let lesson = Lesson {
+                batch: batch.clone(),
+                taught: Some(Taught::new(&network, teacher, &batch).unwrap()),
+            };
+            let mut unobserved = Unobserved;
+            let mut watch = lesson.watch(&mut unobserved);
+            let mark = |answers: &Logits| Ok(lesson.mark(answers, &mut Marks::default()));
+            let gradients = backward(&network, &weights, &batch, Mode::Evaluate, &mut watch, mark).unwrap();
+            gradients
+                .iter()
+                .flatten()
+                .fold(0.0f32, |most, g| most.max(g.abs()))
+        };
+        assert!(largest(&teacher) > 0.01);
+        let reordered = largest(&teacher.reordered(&network, &order).unwrap());
+        assert!(reordered < 1e-4, "{reordered}");
     }
 
     #[test]

@@ -4,11 +4,12 @@ use super::sizes::sized_files;
 use crate::examples::Mixed;
 use crate::experiments::adam;
 use crate::experiments::files::{ExperimentTask, FileSpec, Recipe};
+use crate::experiments::pruned::{PrunedTraining, Pruning};
 use crate::experiments::split::Split;
 use crate::graph::Network;
-use crate::prune::{Scope, Score, count};
+use crate::prune::Score;
 use crate::shrink::{Rounding, ShrinkOptions, ShrinkTask, shrink};
-use crate::train::{Distillation, EpochReport, Free, Teacher, TrainOptions, TrainingRun};
+use crate::train::{EpochReport, Free, TrainOptions, TrainingRun};
 use crate::{Error, Parameters, Result, Selection, Subset};
 use tersor_codec::Coder;
 use tersor_data::Augment;
@@ -30,47 +31,34 @@ struct PerNetwork {
     sizes: &'static [f64],
     /// Training images that are trained on: settings are chosen on the others.
     examples: &'static str,
-    /// Share of weights and biases that pruning leaves; without it, as many as the size suggests.
-    keep: Option<f64>,
-    score: Score,
+    /// How it is pruned before it is shrunk; without it, while it is, by loss per bit, to as many weights as the size suggests.
+    pruning: Option<Pruning>,
     /// Passes: first training, while pruning, and in each of the stages.
     epochs: [usize; 3],
     n_stages: usize,
     rounding: Rounding,
     /// Highest rates of learning of the three.
     rates: [f64; 3],
-    /// How the small network learns from the one that is begun with.
-    distillation: Option<Distillation>,
-    /// It answers for mixtures of images.
-    mix: bool,
 }
 
 const DIGITS: PerNetwork = PerNetwork {
     sizes: &[505.0, 710.0],
     examples: "..55000",
-    keep: None,
-    score: Score::LossPerBit,
+    pruning: None,
     epochs: [20, 70, 8],
     n_stages: 4,
     rounding: Rounding::Weights,
     rates: [2e-3, 1e-3, 3e-4],
-    distillation: None,
-    mix: false,
 };
+/// The pruned network is that of Table 1.
 const CIFAR: PerNetwork = PerNetwork {
     sizes: &[30.0],
     examples: "0..",
-    keep: Some(0.2),
-    score: Score::Magnitude,
-    epochs: [0, 13, 1],
+    pruning: Some(Pruning::RESNET),
+    epochs: [0, 0, 1],
     n_stages: 1,
     rounding: Rounding::Layers,
-    rates: [0.0, 1e-3, 1e-4],
-    distillation: Some(Distillation {
-        temperature: 4.0,
-        features: 0.0,
-    }),
-    mix: false,
+    rates: [0.0, 0.0, 1e-3],
 };
 
 impl Trained {
@@ -111,10 +99,17 @@ impl Trained {
         })
     }
 
-    /// The same with other numbers of passes: first training, while pruning, and in each stage.
+    /// The same with other numbers of passes: first training, while pruning, and in each stage. What is pruned before it is shrunk trains on
+    /// for as many as while pruning.
     #[must_use]
     pub fn with_epochs(mut self, epochs: [usize; 3]) -> Self {
-        self.recipe.epochs = epochs;
+        let [dense, prune, stage] = epochs;
+        if let Some(pruning) = &mut self.recipe.pruning {
+            pruning.epochs = [dense, prune, prune];
+            self.recipe.epochs = [0, 0, stage];
+        } else {
+            self.recipe.epochs = epochs;
+        }
         self
     }
 
@@ -174,10 +169,14 @@ impl Recipe for Trained {
 
     fn files(&self) -> Vec<FileSpec> {
         let ([dense, prune, stage], n_stages) = (self.recipe.epochs, self.recipe.n_stages);
+        let before = match self.recipe.pruning.map(|pruning| pruning.epochs) {
+            Some([dense, prune, settle]) => format!("{dense}, {prune} + {settle}"),
+            None => format!("{dense}, {prune}"),
+        };
         let file = |&(seed, ratio, bytes): &(u64, f64, u64)| FileSpec {
             name: format!("trained-{ratio}-{seed}"),
             how: "trained".into(),
-            settings: format!("{bytes} bytes, epochs {dense}, {prune}, {n_stages} x {stage}"),
+            settings: format!("{bytes} bytes, epochs {before}, {n_stages} x {stage}"),
             seed: Some(seed),
         };
         self.files.iter().map(file).collect()
@@ -192,28 +191,39 @@ impl Recipe for Trained {
             .examples
             .parse::<Selection>()?
             .of(task.data.train.as_ref())?;
-        let start = self.dense(task, &examples, seed, say)?;
-        let new = |how| Teacher::new(&start, how, task.device);
-        let teacher = self.recipe.distillation.map(new);
         let mixed = Mixed { examples: &examples };
+        let (start, teacher) = match self.recipe.pruning {
+            None => (self.dense(task, &examples, seed, say)?, None),
+            Some(how) => {
+                let training = PrunedTraining {
+                    network: task.network,
+                    plain: &examples,
+                    augmented: &mixed,
+                    device: task.device,
+                    folder: task.folder,
+                    progress: task.progress,
+                    how,
+                };
+                let (dense, pruned) = training.networks(seed, self.start.as_ref(), say)?;
+                (pruned, training.teacher(&dense))
+            }
+        };
         let folder = task.folder.join(format!("shrink-{ratio}-{seed}"));
         let work = ShrinkTask {
             network: task.network,
-            examples: if self.recipe.mix { &mixed } else { &examples },
+            examples: match teacher {
+                Some(_) => &mixed,
+                None => &examples,
+            },
             device: task.device,
             teacher: teacher.as_ref(),
             folder: &folder,
             progress: task.progress,
         };
-        let (_, all) = count(&start, Scope::WeightsAndBiases);
-        let keep = self
-            .recipe
-            .keep
-            .map(|share| (share * all as f64).round() as usize);
         let options = ShrinkOptions {
             bytes,
-            keep,
-            score: self.recipe.score,
+            keep: None,
+            score: Score::LossPerBit,
             prune: self.options(1, seed),
             stage: self.options(2, seed),
             n_stages: self.recipe.n_stages,

@@ -9,6 +9,7 @@ pub use report::{Table1Network, Table1Report, Table1Row, check_table1};
 
 use crate::examples::Mixed;
 use crate::experiments::files::claim;
+use crate::experiments::pruned::{PrunedTraining, Pruning};
 use crate::graph::Network;
 use crate::task::{DataOptions, open_data};
 use crate::{Error, Parameters, Result, Selection, Subset};
@@ -49,7 +50,7 @@ pub fn table1(
 ) -> Result<Table1Report> {
     let network = options.network;
     let setting = Setting::of(&network.name)?;
-    if options.start.is_none() && setting.rates[0] == 0.0 {
+    if options.start.is_none() && setting.pruning.rates[0] == 0.0 {
         return Err(Error::Input(format!(
             "{} is not trained here; give --weights to begin with",
             network.name
@@ -85,29 +86,40 @@ pub fn table1(
     let mixed = Mixed {
         examples: &augmented_part,
     };
+    let [dense, prune, settle] = setting.pruning.epochs;
+    let epochs = options
+        .epochs
+        .unwrap_or([dense, prune, settle, setting.finetune_epochs]);
+    let [dense, prune, settle, finetune_epochs] = epochs;
     let run = Run {
-        network,
-        start: options.start.clone(),
-        plain: &part(plain.train.as_ref(), 0..n),
-        augmented: if setting.mix { &mixed } else { &augmented_part },
+        training: PrunedTraining {
+            network,
+            plain: &part(plain.train.as_ref(), 0..n),
+            augmented: if setting.mix { &mixed } else { &augmented_part },
+            device,
+            folder,
+            progress,
+            how: Pruning {
+                epochs: [dense, prune, settle],
+                ..setting.pruning
+            },
+        },
+        start: options.start.as_ref(),
         held_out: &held_out,
         test: plain.test.as_ref(),
-        device,
-        folder,
-        epochs: options.epochs.unwrap_or(setting.epochs),
-        progress,
+        finetune_epochs,
         setting,
     };
     claim(network, options.start.as_ref(), &plain, folder)?;
     let mut report = read_report(network, folder)?.unwrap_or_default();
-    if report.epochs.is_some_and(|epochs| epochs != run.epochs) {
+    if report.epochs.is_some_and(|made_with| made_with != epochs) {
         return Err(Error::Input(format!(
             "{} belongs to a run with other epochs, {:?}; give another folder",
             folder.display(),
             report.epochs.unwrap_or_default()
         )));
     }
-    report.epochs = Some(run.epochs);
+    report.epochs = Some(epochs);
     run.save(&report)?;
     for &seed in options.seeds {
         run.seed(seed, &mut report, &mut say)?;
