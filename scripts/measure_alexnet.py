@@ -1,16 +1,18 @@
 #!/usr/bin/env python3
 """Size, time and memory of the command on a pruned network of AlexNet's size (Linux).
 
-    measure_alexnet.py [--tersor target/release/tersor] [--threads 2]
+    measure_alexnet.py [--tersor target/release/tersor] [--threads 2] [--json FILE]
 
 Makes 61 million f32 weights in AlexNet's shapes, Laplace distributed with deviations that fall with the fan-in, of which the largest
 remain: in each layer the share that S. Han, J. Pool, J. Tran, W. Dally, "Learning both weights and connections", 2015, kept, 11 %
 in all; and log-normal sensitivities. Compresses them as in the paper's Table 1 (one codebook, Huffman codes, gaps) at its ratios and with
 the adaptive coder at the last of them, decodes each file and compares: pruned weights have to come back as zeros. Prints one line per
-command: bytes, ratio, seconds, seconds of processor time, the program's own memory without mapped files, and squared error over energy.
+command: bytes, ratio, seconds, seconds of processor time, the program's own memory without mapped files, and squared error over energy;
+the same goes to a file if asked for.
 """
 
 import argparse
+import json
 import tempfile
 from pathlib import Path
 
@@ -43,6 +45,7 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--tersor", type=Path, default=Path("target/release/tersor"))
     parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--json", type=Path, metavar="FILE", help="write the rows there as well")
     args = parser.parse_args()
     tersor = args.tersor.resolve()
     rng = np.random.default_rng(1)
@@ -65,6 +68,7 @@ def main():
             "uniform": ["--method", "uniform", *paper, "--ratio", 40.65],
             "grids, context": ["--sensitivity", h, "--ratio", 40.65],
         }
+        rows = []
         print(f"{'files':26} {'bytes':>10} {'ratio':>6} {'seconds':>8} {'processor':>9} {'own MB':>7} {'noise':>8}")
         for name, words in commands.items():
             for file in (small, back):
@@ -77,14 +81,21 @@ def main():
             energy = sum(float(np.sum(w.astype(np.float64) ** 2)) for w in weights.values())
             assert all(np.all(found[k][w == 0] == 0) for k, w in weights.items()), "a pruned weight came back"
             size = small.stat().st_size
+            row = {"quantizer": name, "bytes": size, "ratio": 4 * n / size, "noise": error / energy}
             for title, what, (seconds, processor, _, own) in (
-                (name, f"{error / energy:8.4f}", compressed),
-                ("  decoded", "", decoded),
+                ("compressed", f"{error / energy:8.4f}", compressed),
+                ("decoded", "", decoded),
             ):
+                first = name if what else f"  {title}"
                 print(
-                    f"{title:26} {size:10,} {4 * n / size:6.2f} {seconds:8.2f} {processor:9.2f} {own / 1e6:7.0f} {what}",
+                    f"{first:26} {size:10,} {4 * n / size:6.2f} {seconds:8.2f} {processor:9.2f} {own / 1e6:7.0f} {what}",
                     flush=True,
                 )
+                row[title] = {"seconds": round(seconds, 3), "processor_seconds": round(processor, 3), "own_bytes": own}
+            rows.append(row)
+    if args.json:
+        report = {"parameters": n, "kept": int(kept), "threads": args.threads, "rows": rows}
+        args.json.write_text(json.dumps(report, indent=2) + "\n")
 
 
 if __name__ == "__main__":
