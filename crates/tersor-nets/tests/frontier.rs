@@ -6,12 +6,17 @@ mod support;
 
 use support::lenet::Lenet;
 use tersor::Silent;
-use tersor_data::Augment;
+use tersor::codec::{Limits, QuantizedCheckpoint};
+use tersor_data::{Augment, Key, Random};
+use tersor_nets::examples::{Batch, BatchInput, Examples};
 use tersor_nets::experiments::{
     Checked, ExperimentTask, FileSpec, Ingredients, NoData, PostTraining, Recipe, Records, Trained,
     check_files, frontier_svg, make_files,
 };
-use tersor_nets::task::{DataOptions, open_data};
+use tersor_nets::models::resnet;
+use tersor_nets::prune::{Scope, count};
+use tersor_nets::shared::to_parameters;
+use tersor_nets::task::{DataOptions, DataSets, open_data};
 use tersor_nets::{Parameters, open_device};
 
 /// A recipe whose files are measured on two selections.
@@ -127,6 +132,69 @@ fn files_are_made_once_and_found_again_as_they_were() {
     assert_eq!(same, [false, false, true, true]);
     std::fs::write(path(2), b"nothing").unwrap();
     assert!(check_files(&task, None).is_err());
+}
+
+/// So many images of 32 x 32 random pixels.
+struct Noise(usize);
+
+impl Examples for Noise {
+    fn len(&self) -> usize {
+        self.0
+    }
+
+    fn batch(&self, indices: &[usize], _: Option<Key>) -> tersor_nets::Result<Batch> {
+        let image = |&i: &usize| {
+            let mut random = Random::keyed(&[i as u64]);
+            (0..3 * 32 * 32).map(move |_| random.normal())
+        };
+        Ok(Batch {
+            input: BatchInput::Images(
+                indices.iter().flat_map(image).collect(),
+                [indices.len(), 3, 32, 32],
+            ),
+            labels: indices.iter().map(|&i| i as u32 % 10).collect(),
+        })
+    }
+}
+
+#[test]
+fn a_resnet_is_pruned_as_for_table_1_and_then_rounded() {
+    let (network, device) = (resnet(8), open_device("cpu").unwrap());
+    let folder = tempfile::tempdir().unwrap();
+    let data = DataSets {
+        train: Box::new(Noise(32)),
+        test: Box::new(Noise(20)),
+    };
+    let task = ExperimentTask {
+        network: &network,
+        data: &data,
+        device: &device,
+        folder: folder.path(),
+        progress: &Silent,
+    };
+    let start = Parameters::random(&network, 1);
+    let recipe = Trained::new(&task, Some(start), &[30.0], &[1]).unwrap();
+    let (records, said) = run(&task, &recipe.with_epochs([0, 1, 1]));
+    let [record] = records.records.as_slice() else {
+        panic!("{records:?}")
+    };
+    assert_eq!(said, 0);
+    assert!((30.0..31.5).contains(&record.ratio), "{record:?}");
+    assert!(record.settings.contains("epochs 0, 1 + 1, 1 x 1"), "{record:?}");
+    // Four fifths are zero.
+    let bytes = std::fs::read(folder.path().join(&record.file)).unwrap();
+    let decoded = QuantizedCheckpoint::decode(&bytes, Limits::default()).unwrap();
+    let decoded = to_parameters(&network, &decoded).unwrap();
+    let (survivors, all) = count(&decoded, Scope::WeightsAndBiases);
+    assert!((all / 8..=all / 5).contains(&survivors), "{survivors} of {all}");
+    for state in [
+        "pruned-1-1/pruned-1",
+        "pruned-1-1/augmented-1",
+        "shrink-30-1/stage-1",
+    ] {
+        let path = folder.path().join(format!("{state}.training.safetensors"));
+        assert!(path.is_file(), "{}", path.display());
+    }
 }
 
 #[test]

@@ -195,12 +195,19 @@ impl Recipe for Trained {
         let (start, teacher) = match self.recipe.pruning {
             None => (self.dense(task, &examples, seed, say)?, None),
             Some(how) => {
+                // Of other passes the state is another.
+                let [_, prune, settle] = how.epochs;
+                let folder = task.folder.join(format!("pruned-{prune}-{settle}"));
+                std::fs::create_dir_all(&folder).map_err(|source| Error::Io {
+                    path: folder.clone(),
+                    source,
+                })?;
                 let training = PrunedTraining {
                     network: task.network,
                     plain: &examples,
                     augmented: &mixed,
                     device: task.device,
-                    folder: task.folder,
+                    folder: &folder,
                     progress: task.progress,
                     how,
                 };
