@@ -86,7 +86,7 @@ def main():
                 ("compressed", f"{error / energy:8.4f}", compressed),
                 ("decoded", "", decoded),
             ):
-                first = name if what else f"  {title}"
+                first = name if title == "compressed" else f"  {title}"
                 print(
                     f"{first:26} {size:10,} {4 * n / size:6.2f} {seconds:8.2f} {processor:9.2f} {own / 1e6:7.0f} {what}",
                     flush=True,

@@ -28,8 +28,7 @@ pub(super) struct Pruning {
 }
 
 impl Pruning {
-    /// For a ResNet on CIFAR-10, which knows its training images by heart: towards its answers, for mixtures of images, and its
-    /// activations.
+    /// For a ResNet on CIFAR-10, which knows its training images by heart: towards its answers and its activations.
     pub(super) const RESNET: Self = Self {
         keep: 0.2,
         epochs: [0, 10, 10],

@@ -100,6 +100,8 @@ struct Identity<'a> {
     examples: String,
     n_examples: usize,
     distillation: Option<Distillation>,
+    /// Digest of whose answers are learned.
+    teacher: Option<String>,
     coder: &'a str,
     options: &'a ShrinkOptions,
 }
@@ -116,6 +118,7 @@ impl<'a> Identity<'a> {
             examples: digest::of_examples(task.examples, Some(key))?,
             n_examples: task.examples.len(),
             distillation: task.teacher.map(Teacher::how),
+            teacher: task.teacher.map(|t| t.digest(task.network)).transpose()?,
             coder: options.coder.name(),
             options,
         })

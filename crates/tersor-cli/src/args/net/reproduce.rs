@@ -78,7 +78,8 @@ pub(crate) struct ReproduceArgs {
     /// Seeds of training, one run each. Default: 1,2,3, or 1 with --weights.
     #[arg(long, value_name = "N", value_delimiter = ',')]
     pub(crate) seeds: Vec<u64>,
-    /// Passes. table1: dense, while pruning, augmented, fine-tuning; frontier: dense, while pruning, in each stage.
+    /// Passes. table1: dense, while pruning, augmented, fine-tuning; frontier: dense, while pruning (of a
+    /// ResNet as many again on what is left), in each stage.
     #[arg(long, value_name = "N", value_delimiter = ',')]
     pub(crate) epochs: Option<Vec<usize>>,
     /// Records of other software on the same network, drawn beside those of a frontier.
