@@ -1,6 +1,6 @@
 //! What can go wrong.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 /// Result of this crate.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
@@ -68,6 +68,16 @@ pub enum Error {
     /// A defect of this crate.
     #[error("internal error: {0}; please report it")]
     Internal(String),
+}
+
+impl Error {
+    /// What reading or writing a file came to.
+    pub(crate) fn io(path: &Path) -> impl FnOnce(std::io::Error) -> Self + '_ {
+        |source| Self::Io {
+            path: path.to_owned(),
+            source,
+        }
+    }
 }
 
 /// Up to this many names of each kind are listed.

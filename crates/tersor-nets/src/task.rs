@@ -216,10 +216,7 @@ fn open_text(path: &Path, context: usize, vocabulary: usize, options: &DataOptio
             "the tokenizer has {n} tokens, the network {vocabulary}"
         )));
     }
-    let text = std::fs::read_to_string(path).map_err(|source| Error::Io {
-        path: path.to_owned(),
-        source,
-    })?;
+    let text = std::fs::read_to_string(path).map_err(Error::io(path))?;
     let sequences = tokenizer.encode_chunks(&text, MIN_CHARACTERS, context);
     Ok(DataSets {
         train: Box::new(TokenExamples {

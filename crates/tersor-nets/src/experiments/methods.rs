@@ -137,10 +137,7 @@ impl Bench<'_> {
 
 /// Symbols of a file, and its size in bytes.
 pub(super) fn read(path: &Path) -> Result<(QuantizedCheckpoint, u64)> {
-    let bytes = std::fs::read(path).map_err(|source| Error::Io {
-        path: path.to_owned(),
-        source,
-    })?;
+    let bytes = std::fs::read(path).map_err(Error::io(path))?;
     let quantized = QuantizedCheckpoint::decode(&bytes, Limits::default())?;
     Ok((quantized, bytes.len() as u64))
 }

@@ -64,10 +64,7 @@ impl LlamaConfig {
     /// # Errors
     /// [`Error::Io`] if the file cannot be read, [`Error::Input`] if a field is missing or asks for what is not known here.
     pub fn read(path: &Path) -> Result<Self> {
-        let text = std::fs::read_to_string(path).map_err(|source| Error::Io {
-            path: path.to_owned(),
-            source,
-        })?;
+        let text = std::fs::read_to_string(path).map_err(Error::io(path))?;
         let parsed = serde_json::from_str::<Self>(&text);
         let config = parsed.map_err(|e| Error::Input(format!("{}: {e}", path.display())))?;
         config

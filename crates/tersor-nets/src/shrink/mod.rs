@@ -130,10 +130,7 @@ impl<'a> Identity<'a> {
 /// # Errors
 /// [`Error::Input`] if it belongs to another, [`Error::Io`] if it cannot be made or read.
 fn claim(task: &ShrinkTask<'_>, start: &Parameters, options: &ShrinkOptions) -> Result<()> {
-    std::fs::create_dir_all(task.folder).map_err(|source| Error::Io {
-        path: task.folder.to_owned(),
-        source,
-    })?;
+    std::fs::create_dir_all(task.folder).map_err(Error::io(task.folder))?;
     let identity = Identity::new(task, start, options)?;
     let text = serde_json::to_string_pretty(&identity).map_err(|e| Error::Internal(e.to_string()))?;
     let path = task.folder.join("shrink.json");

@@ -1,7 +1,7 @@
 //! Files of networks that are trained to be small.
 
 use super::sizes::sized_files;
-use crate::examples::Mixed;
+use crate::examples::{Examples, Mixed};
 use crate::experiments::adam;
 use crate::experiments::files::{ExperimentTask, FileSpec, Recipe};
 use crate::experiments::pruned::{PrunedTraining, Pruning};
@@ -9,7 +9,7 @@ use crate::experiments::split::Split;
 use crate::graph::Network;
 use crate::prune::Score;
 use crate::shrink::{Rounding, ShrinkOptions, ShrinkTask, shrink};
-use crate::train::{EpochReport, Free, TrainOptions, TrainingRun};
+use crate::train::{EpochReport, Free, Teacher, TrainOptions, TrainingRun};
 use crate::{Error, Parameters, Result, Selection, Subset};
 use tersor_codec::Coder;
 use tersor_data::Augment;
@@ -151,6 +151,32 @@ impl Trained {
         let report = |r: &EpochReport| say(&epoch("dense", r));
         Ok(run.run(start, |_| Free, task.progress, report)?.0)
     }
+
+    /// The pruned network, and the one that it learns from; of examples as they are and changed.
+    fn pruned(
+        &self,
+        task: &ExperimentTask<'_>,
+        how: Pruning,
+        [plain, augmented]: [&dyn Examples; 2],
+        seed: u64,
+        say: &mut dyn FnMut(&str),
+    ) -> Result<(Parameters, Option<Teacher>)> {
+        // Of other passes the state is another.
+        let [_, prune, settle] = how.epochs;
+        let folder = task.folder.join(format!("pruned-{prune}-{settle}"));
+        std::fs::create_dir_all(&folder).map_err(Error::io(&folder))?;
+        let training = PrunedTraining {
+            network: task.network,
+            plain,
+            augmented,
+            device: task.device,
+            folder: &folder,
+            progress: task.progress,
+            how,
+        };
+        let (dense, pruned) = training.networks(seed, self.start.as_ref(), say)?;
+        Ok((pruned, training.teacher(&dense)))
+    }
 }
 
 fn epoch(part: &str, report: &EpochReport) -> String {
@@ -194,26 +220,7 @@ impl Recipe for Trained {
         let mixed = Mixed { examples: &examples };
         let (start, teacher) = match self.recipe.pruning {
             None => (self.dense(task, &examples, seed, say)?, None),
-            Some(how) => {
-                // Of other passes the state is another.
-                let [_, prune, settle] = how.epochs;
-                let folder = task.folder.join(format!("pruned-{prune}-{settle}"));
-                std::fs::create_dir_all(&folder).map_err(|source| Error::Io {
-                    path: folder.clone(),
-                    source,
-                })?;
-                let training = PrunedTraining {
-                    network: task.network,
-                    plain: &examples,
-                    augmented: &mixed,
-                    device: task.device,
-                    folder: &folder,
-                    progress: task.progress,
-                    how,
-                };
-                let (dense, pruned) = training.networks(seed, self.start.as_ref(), say)?;
-                (pruned, training.teacher(&dense))
-            }
+            Some(how) => self.pruned(task, how, [&examples, &mixed], seed, say)?,
         };
         let folder = task.folder.join(format!("shrink-{ratio}-{seed}"));
         let work = ShrinkTask {
